@@ -75,8 +75,10 @@ class MultitaskDataset(Dataset):
         name, count = Counter(self.names).most_common(1)[0]
         if count > 1:
             raise ValueError(f"task {name} is given twice")
-        self.split, self.size, self.interpolation = split, size, interpolation
-        self.mean, self.std = tuple(mean), tuple(std)
+        self.split = split
+        self.size, self.interpolation = size, interpolation
+        self.mean = tuple(mean)
+        self.std = tuple(std)
         self.crop, self.transform = crop, transform
         self.background = background
 
@@ -113,7 +115,7 @@ class MultitaskDataset(Dataset):
 
     def batch(self, rows: Sequence[int]) -> dict:
         """Return the items of `rows` as `default_collate` stacks them."""
-        images = self._cache.get_all(rows) if self._cache else None
+        images = self._cache.get(list(rows)) if self._cache else None
         if images is None:
             images = torch.stack([self._image(row) for row in rows])
         return {
@@ -237,12 +239,8 @@ class _ImageCache:
         self._pixels = pixels.view(count, 3, size, size)
         self._filled = _shared_bytes(count)
 
-    def get(self, index: int) -> Tensor | None:
-        return self._pixels[index] if self._filled[index] else None
-
-    def get_all(self, rows: Sequence[int]) -> Tensor | None:
-        """Return (B, 3, S, S), or None if one of them is not there yet."""
-        rows = torch.tensor(rows)
+    def get(self, rows: int | list[int]) -> Tensor | None:
+        """Return one or several images, or None if one of them is not there yet."""
         return self._pixels[rows] if self._filled[rows].all() else None
 
     def put(self, index: int, image: Tensor) -> None:

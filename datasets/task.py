@@ -64,8 +64,10 @@ class Task(DatasetBase):
         self.name = self.name or type(self).__name__
         self.templates = list(self.templates)
         self._check()
-        self._train_x, self._train_u = list(train), None
-        self._val, self._test = list(val), list(test)
+        self._train_x = list(train)
+        self._train_u = None
+        self._val = list(val)
+        self._test = list(test)
         self._set_classes(classnames)
 
     def _set_classes(self, classnames: Sequence[str]) -> None:

@@ -26,14 +26,16 @@ def register_union(names: Sequence[str]) -> str:
         def __init__(self, cfg):
             self.parts = [build_task(cfg, name) for name in names]
             classnames: list[str] = []
-            splits: tuple[list[Sample], ...] = ([], [], [])  # train, val, test
+            train: list[Sample] = []
+            val: list[Sample] = []
+            test: list[Sample] = []
             for domain, task in enumerate(self.parts):
                 first = len(classnames)
-                splits[0].extend(_shifted(task.train_x, first, domain))
-                splits[1].extend(_shifted(task.val, first, domain))
-                splits[2].extend(_shifted(task.test, first, domain))
+                train += _shifted(task.train_x, first, domain)
+                val += _shifted(task.val, first, domain)
+                test += _shifted(task.test, first, domain)
                 classnames += task.classnames
-            super().__init__(classnames, *splits)
+            super().__init__(classnames, train, val, test)
 
     Union.__name__ = Union.name
     DATASET_REGISTRY.register(Union, force=True)

@@ -15,8 +15,6 @@ if _FOLDER not in sys.path:
 def which_dassl() -> str:
     """Return the name of the Dassl that runs: ``"toolkit/dassl (built in)"`` or, for
     example, ``"dassl 0.6.3 (installed)"``.
-
-    ``"toolkit/dassl (built in)"`` or e.g. ``"dassl 0.6.3 (installed)"``.
     """
     import dassl
 

@@ -39,6 +39,8 @@ from .interpolation import WEIGHTS, check_validation, weight_of
 
 log = logging.getLogger(__name__)
 
+Batch = dict[str, Tensor]
+
 
 class PromptTrainer(PromptEvaluator):
     """Learns a prompt of a frozen CLIP; nothing but the prompt is in the optimiser."""
@@ -263,7 +265,7 @@ class PromptTrainer(PromptEvaluator):
         self.save_prompts(self.output_dir)
         run_dir.finish(self.output_dir, self.context.metadata)
 
-    def forward_backward(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+    def forward_backward(self, batch: Batch) -> dict[str, Tensor]:
         """Take one step on a batch that may mix tasks; the learning rate moves after
         the last batch of an epoch.
 
@@ -278,14 +280,14 @@ class PromptTrainer(PromptEvaluator):
             self.update_lr()
         return {"loss": loss.detach()}
 
-    def compute_gradients(self, batch: dict[str, Tensor]) -> Tensor:
+    def compute_gradients(self, batch: Batch) -> Tensor:
         """Set the prompt's gradients (scaled in fp16); return the loss ()."""
         with torch.autocast(self.device.type, self.amp, enabled=self.amp is not None):
             loss = self.share_loss(batch)
         self.scaler.scale(loss).backward()
         return loss
 
-    def loss(self, batch: dict[str, Tensor]) -> Tensor:
+    def loss(self, batch: Batch) -> Tensor:
         """Return cross-entropy against each image's label distribution, plus the terms
         of `weights`; ().
 
@@ -293,7 +295,7 @@ class PromptTrainer(PromptEvaluator):
         """
         return losses.total(self.outputs(batch), self.weights)
 
-    def outputs(self, batch: dict[str, Tensor]) -> losses.Outputs:
+    def outputs(self, batch: Batch) -> losses.Outputs:
         """Return features and logits of a batch that may mix tasks.
 
         Only classes that the loss needs are encoded: those of the tasks in the batch,
@@ -303,19 +305,19 @@ class PromptTrainer(PromptEvaluator):
         present = batch["task"].unique().tolist()  # positions of tasks
         if union:
             present = list(range(len(self.tasks)))
-        task = batch["task"].to(self.device, non_blocking=True)
-        labels = batch["labels"].to(self.device, non_blocking=True)
-        sizes = torch.tensor(
-            [self.tasks[k].num_classes for k in present], device=self.device
-        )
+        device = self.device
+        task = batch["task"].to(device, non_blocking=True)
+        labels = batch["labels"].to(device, non_blocking=True)
+        counts = [self.tasks[k].num_classes for k in present]
+        sizes = torch.tensor(counts, device=device)
         first = sizes.cumsum(0) - sizes  # the first column of each present task
-        groups = torch.searchsorted(torch.tensor(present, device=self.device), task)
+        groups = torch.searchsorted(torch.tensor(present, device=device), task)
         columns = torch.where(labels < 0, -1, labels + first[groups][:, None])
         if union:
             groups, sizes = torch.zeros_like(groups), sizes.sum(0, keepdim=True)
 
         contexts = self.model.contexts()
-        images = batch["img"].to(self.device, non_blocking=True)
+        images = batch["img"].to(device, non_blocking=True)
         parts = [images]
         if not self.cached:
             parts = self.model.encode_image_parts(images, contexts)

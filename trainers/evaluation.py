@@ -60,11 +60,8 @@ class PromptEvaluator(TrainerX):
         super().__init_subclass__(**options)
         if "joint" in vars(cls):  # the name of `multitask` in version 1
             cls.multitask = cls.joint
-            warnings.warn(
-                f"{cls.__name__}.joint is now called multitask",
-                DeprecationWarning,
-                stacklevel=2,
-            )
+            message = f"{cls.__name__}.joint is now called multitask"
+            warnings.warn(message, DeprecationWarning, stacklevel=2)
 
     def __init__(self, cfg, context: RunContext | None = None) -> None:
         self.context = context or RunContext()
@@ -233,7 +230,9 @@ class PromptEvaluator(TrainerX):
             encoded = extraction.encode_images([self.model], images, settings)
             return encoded[0]
         features = self.constant_features(split)
-        return features.all() if task is None else features.of_task(task)
+        if task is None:
+            return features.all()
+        return features.of_task(task)
 
     def _constant_items(self) -> FeatureDataset | None:
         """Return training images as features, None if not constant and few.

@@ -73,7 +73,11 @@ def read_iris(
     path = os.path.join(root, index)
     rows = parse_iris(read_text(path), path, root, raise_issue)
     if labelmap:
-        names = read_labelmap(root, labelmap)
+        file = os.path.join(root, labelmap)
+        lines = map(str.strip, read_text(file).split("\n"))
+        names = [line for line in lines if line]
+        if not names:
+            raise ValueError(f"{file} names no class")
     else:
         largest = max((label for row in rows for label in row.labels), default=-1)
         if largest >= MOST_CLASSES:
@@ -88,15 +92,6 @@ def read_iris(
                     f"{row.where}: label {label} is out of range: {labelmap} has {len(names)} classes"
                 )
     return _samples(rows, names, path), names
-
-
-def read_labelmap(root: str, labelmap: str) -> list[str]:
-    """Return the class names of a labelmap file, in label order."""
-    path = os.path.join(root, labelmap)
-    names = [line for line in map(str.strip, read_text(path).split("\n")) if line]
-    if not names:
-        raise ValueError(f"{path} names no class")
-    return names
 
 
 def read_coco(root: str, index: str) -> tuple[list[Sample], list[str]]:

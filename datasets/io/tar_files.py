@@ -93,11 +93,18 @@ def _other_members(tar: Path, file: BinaryIO, name: str) -> Iterator[tuple[str, 
     try:
         with tarfile.open(fileobj=file, mode="r:") as archive:
             while member := archive.next():
-                name = member.name
+                name, where = member.name, f"{tar}: member {member.name!r}"
                 archive.members.clear()  # millions of members are not kept
                 if member.isdir():
                     continue
-                _require_plain(member, tar)
+                if not member.isreg() or member.issparse():
+                    raise ValueError(f"{where} is a link or a device, not a file")
+                if not name.isprintable():
+                    raise ValueError(
+                        f"{where} has characters that no file name should have"
+                    )
+                if _ODD_PATH.search(name):
+                    raise ValueError(f"{where} leads out of the folder")
                 file.seek(member.offset_data)
                 content = file.read(member.size)
                 if len(content) < member.size:
@@ -110,16 +117,3 @@ def _other_members(tar: Path, file: BinaryIO, name: str) -> Iterator[tuple[str, 
         raise ValueError(
             f"{tar} is truncated or no tar: {error} (after {name!r})"
         ) from None
-
-
-def _require_plain(member: tarfile.TarInfo, tar: Path) -> None:
-    if not member.isreg() or member.issparse():
-        raise ValueError(
-            f"{tar}: member {member.name!r} is a link or a device, not a file"
-        )
-    if not member.name.isprintable():
-        raise ValueError(
-            f"{tar}: member {member.name!r} has characters that no file name should have"
-        )
-    if _ODD_PATH.search(member.name):
-        raise ValueError(f"{tar}: member {member.name!r} leads out of the folder")

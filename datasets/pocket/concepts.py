@@ -96,7 +96,7 @@ def _scene_words(attributes: Attributes, rng: Rng) -> tuple[str, set[str]]:
     """Name some of the objects in a scene."""
     names = sorted(attribute.split(":")[1] for attribute in attributes)
     order = rng.permutation(len(names))
-    count = int(rng.integers(1, len(names) + 1))
+    count = rng.integers(1, len(names) + 1)
     said = [names[int(k)] for k in order[:count]]
     return " and a ".join(said), {f"object:{name}" for name in said}
 

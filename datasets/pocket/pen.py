@@ -73,8 +73,9 @@ class Pen:
         self._x = x
         self._y = y
         self._flip = flip
-        self._cos = scale * math.cos(math.radians(angle))
-        self._sin = scale * math.sin(math.radians(angle))
+        turn = math.radians(angle)
+        self._cos = scale * math.cos(turn)
+        self._sin = scale * math.sin(turn)
         self._scale = scale
 
     def settle(

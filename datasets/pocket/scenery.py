@@ -240,13 +240,13 @@ def tissue(name: str, rng: Rng, mode: str):
     dark and crowded in the middle.
     """
     pen = _on_ground(rng, "tissue", 12)
-    for _ in range(int(rng.integers(34, 60))):
+    for _ in range(rng.integers(34, 60)):
         r = rng.uniform(2.2, 3.6)
         x, y = rng.uniform(0, 100, 2)
         pen.oval(x, y, r, r, vary("cell", rng, 12))
     if name == "tumor":
         cx, cy = rng.uniform(35, 65, 2)
-        for _ in range(int(rng.integers(7, 13))):
+        for _ in range(rng.integers(7, 13)):
             r = rng.uniform(5, 8)
             x = cx + rng.normal(0, 11)
             y = cy + rng.normal(0, 11)

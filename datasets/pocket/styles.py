@@ -24,6 +24,7 @@ STYLES = (
 def finish(image: Image.Image, style: str, rng: Rng) -> Image.Image:
     """Return the image in one of STYLES, as cameras and scans change a picture."""
     array = np.asarray(image, dtype=np.float32)
+    shape = array.shape
     if style == "plain":
         return image
     if style == "gray":
@@ -35,10 +36,10 @@ def finish(image: Image.Image, style: str, rng: Rng) -> Image.Image:
         small = image.resize((side, side), Image.Resampling.BILINEAR)
         return small.resize(image.size, Image.Resampling.NEAREST)
     if style == "noise":
-        return from_array(array + rng.normal(0, rng.uniform(20, 45), array.shape))
+        return from_array(array + rng.normal(0, rng.uniform(20, 45), shape))
     if style == "night":
         dark = array * rng.uniform(0.25, 0.45) * np.array([0.7, 0.8, 1.3])
-        return from_array(dark + rng.normal(0, 8, array.shape))
+        return from_array(dark + rng.normal(0, 8, shape))
     if style == "faded":
         return from_array(160 + (array - 128) * rng.uniform(0.25, 0.4))
     if style == "invert":
@@ -47,7 +48,7 @@ def finish(image: Image.Image, style: str, rng: Rng) -> Image.Image:
         return from_array(array[..., [1, 2, 0]] * np.array([1.1, 0.9, 0.8]))
     if style == "warm":
         tinted = array * np.array([1.1, 0.9, 0.65])
-        return from_array(tinted + rng.normal(0, 10, array.shape))
+        return from_array(tinted + rng.normal(0, 10, shape))
     raise ValueError(f"unknown style {style!r}")
 
 

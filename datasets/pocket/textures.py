@@ -62,18 +62,21 @@ class Pattern:
 
     def zigzagged(self) -> np.ndarray:
         bend = self.period * np.abs((self.v / self.period) % 2 - 1)
-        return np.sin((self.u + bend) * self.wave)
+        bent = self.u + bend
+        return np.sin(bent * self.wave)
 
     def wavy(self) -> np.ndarray:
         bend = 0.35 * self.period * np.sin(self.v * self.wave * 0.6)
-        return np.sin((self.u + bend) * self.wave)
+        bent = self.u + bend
+        return np.sin(bent * self.wave)
 
     def grid(self) -> np.ndarray:
         return np.maximum(np.cos(self.u * self.wave), np.cos(self.v * self.wave)) - 0.85
 
     def cracked(self) -> np.ndarray:
         nearest = self._two_nearest(12)
-        return 2.0 - (nearest[..., 1] - nearest[..., 0])
+        gap = nearest[..., 1] - nearest[..., 0]
+        return 2.0 - gap
 
     def marbled(self) -> np.ndarray:
         field = smooth_field(self.rng, 5) * 9 + self.u * self.wave * 0.35

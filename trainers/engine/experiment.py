@@ -166,7 +166,8 @@ def execute_all(experiment: Experiment, tasks: TaskPool) -> list[dict]:
     predictions/, results.json, results.md and submission.zip are collected in its
     folder.
     """
-    cfg, source, targets = experiment.cfg, experiment.source, experiment.targets
+    cfg, source = experiment.cfg, experiment.source
+    targets = experiment.targets
     if not experiment.staged:
         return execute(targets[0], tasks)
     out = Path(cfg.OUTPUT_DIR)

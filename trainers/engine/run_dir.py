@@ -243,9 +243,7 @@ def finish(folder: str | os.PathLike, about: Mapping[str, object]) -> None:
 
 
 def resumed_folder(cfg) -> str:
-    """Return the folder that `--resume DIR` names. Raise ValueError or
-    FileNotFoundError if no run can continue there.
-    """
+    """Return the folder of `--resume DIR`; raise if no run can continue there."""
     folder, out = Path(cfg.RESUME), cfg.OUTPUT_DIR
     if not (folder / "config.yaml").is_file():
         raise FileNotFoundError(

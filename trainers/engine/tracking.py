@@ -18,6 +18,7 @@ from toolkit.common.structured import read_json, write_json
 
 log = logging.getLogger(__name__)
 
+Values, Settings = Mapping[str, float], Mapping[str, Any]
 PROJECT = "mvlpt"  # unless the backend's own environment variable names another
 RECORD = "tracking.json"  # in a run's folder: backend -> id of its run
 
@@ -39,15 +40,15 @@ class Wandb(Backend):
 
     project_variable = "WANDB_PROJECT"
 
-    def start(self, name: str, settings: Mapping[str, Any], run_id: str | None) -> str:
+    def start(self, name: str, settings: Settings, run_id: str | None) -> str:
         given = {"project": self.project, "config": dict(settings), "resume": "allow"}
         self.run = self.package.init(name=name, id=run_id, **given)
         return self.run.id
 
-    def log(self, values: Mapping[str, float], step: int) -> None:
+    def log(self, values: Values, step: int) -> None:
         self.run.log(dict(values), step=step)
 
-    def finish(self, scores: Mapping[str, float]) -> None:
+    def finish(self, scores: Values) -> None:
         self.run.summary.update(dict(scores))
         self.run.finish()
 
@@ -58,16 +59,16 @@ class Trackio(Backend):
     project_variable = "TRACKIO_PROJECT"
     step = 0
 
-    def start(self, name: str, settings: Mapping[str, Any], run_id: str | None) -> str:
+    def start(self, name: str, settings: Settings, run_id: str | None) -> str:
         given = {"project": self.project, "config": dict(settings), "resume": "allow"}
         self.package.init(name=run_id or name, **given)
         return run_id or name
 
-    def log(self, values: Mapping[str, float], step: int) -> None:
+    def log(self, values: Values, step: int) -> None:
         self.step = step
         self.package.log(dict(values), step=step)
 
-    def finish(self, scores: Mapping[str, float]) -> None:
+    def finish(self, scores: Values) -> None:
         self.package.log(dict(scores), step=self.step)
         self.package.finish()
 
@@ -79,7 +80,7 @@ class Mlflow(Backend):
     PARAMETERS = 100  # of a request, at most
     LENGTH = 500  # of a parameter's text, at most
 
-    def start(self, name: str, settings: Mapping[str, Any], run_id: str | None) -> str:
+    def start(self, name: str, settings: Settings, run_id: str | None) -> str:
         self.package.set_experiment(self.project)
         run = self.package.start_run(run_id=run_id, run_name=name)
         if run_id is None:
@@ -91,12 +92,12 @@ class Mlflow(Backend):
                 self.package.log_params(dict(part))
         return run.info.run_id
 
-    def log(self, values: Mapping[str, float], step: int | None = None) -> None:
+    def log(self, values: Values, step: int | None = None) -> None:
         # names that MLflow allows
         named = {re.sub(r"[^\w.:/ -]", "_", name): v for name, v in values.items()}
         self.package.log_metrics(named, step=step)
 
-    def finish(self, scores: Mapping[str, float]) -> None:
+    def finish(self, scores: Values) -> None:
         self.log(scores)
         self.package.end_run()
 
@@ -113,7 +114,7 @@ class Tracker:
         self.backend = backend
         self.name = name
 
-    def start(self, title: str, settings: Mapping[str, Any], folder: Path) -> None:
+    def start(self, title: str, settings: Settings, folder: Path) -> None:
         """Open the tracker's run, the same one again if the folder's run is resumed.
 
         settings: of the run, {key: value}, without paths of this machine.
@@ -129,11 +130,11 @@ class Tracker:
         if self.backend is not None:
             write_json(folder / RECORD, known | {self.name: started}, indent=1)
 
-    def log(self, values: Mapping[str, float], step: int) -> None:
+    def log(self, values: Values, step: int) -> None:
         """Add a point to each curve at an epoch."""
         self._try("log", values, step)
 
-    def finish(self, records: Sequence[Mapping[str, Any]]) -> None:
+    def finish(self, records: Sequence[Settings]) -> None:
         """Record each task's final and zero-shot scores in percent; close the run."""
         scores = {}
         for record in records:

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.utils import data
+from torch.utils.data import DataLoader
 
 from datasets.multitask import MultitaskDataset
 
@@ -112,7 +113,7 @@ def collate(items: dict | list[dict]) -> dict:
     return batch
 
 
-class WatchedLoader(data.DataLoader):
+class WatchedLoader(DataLoader):
     """A DataLoader whose workers end or hang in one message, an OSError."""
 
     def __iter__(self) -> Iterator:
@@ -154,7 +155,7 @@ def build_loader(
     workers: int = 0,
     device: str = "cpu",
     batch_sampler: data.Sampler[list[int]] | None = None,
-) -> data.DataLoader:
+) -> DataLoader:
     """Return a loader of a sampler's batches, or of `batch_size` items in order.
 
     Features, and fewer images than four times `batch_size`, are read in this process,

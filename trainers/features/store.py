@@ -82,8 +82,7 @@ class FeatureStore:
         return self.lazy(dataset, in_files).all()
 
     def lazy(self, dataset: MultitaskDataset, in_files: bool = True) -> "LazyFeatures":
-        """Return the features of a dataset, those of a task to be computed when one of
-        them is asked for.
+        """Return the features of a dataset, each task's computed when first asked for.
 
         in_files: keep them in the disk cache, if there is one. Raises ValueError for
         images with a random transform.

@@ -17,7 +17,7 @@ from yacs.config import CfgNode
 from datasets.multitask import label_distribution
 from prompting.head import HeadPrompt
 from trainers.anchors import anchor_weights
-from trainers.base import PromptTrainer
+from trainers.base import Batch, PromptTrainer
 from trainers.engine import distributed, results
 from trainers.engine.context import PromptSetup
 from trainers.features.builders import build_images
@@ -261,7 +261,7 @@ class CLAP(HeadTrainer):
         super()._prepare_training()
         self.multipliers = class_multipliers(self)
 
-    def loss(self, batch: dict[str, Tensor]) -> Tensor:
+    def loss(self, batch: Batch) -> Tensor:
         distances = self.model.prompt.class_offsets.square().sum(1)
         return super().loss(batch) + (self.multipliers * distances).mean()
 

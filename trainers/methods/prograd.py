@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from trainers import losses
-from trainers.base import register_with_multitask_form
+from trainers.base import Batch, register_with_multitask_form
 from trainers.engine import distributed
 
 from .coop import CoOp
@@ -27,13 +27,13 @@ class ProGrad(CoOp):
         "TRAINER.MVLPT.COOP.CLASS_TOKEN_POSITION": "end",
     }
 
-    def loss(self, batch: dict[str, Tensor]) -> Tensor:
+    def loss(self, batch: Batch) -> Tensor:
         """Return cross-entropy with the terms of `weights`, and distillation; (2,)."""
         outputs = self.outputs(batch)
         general = losses.distillation(outputs, self.cfg.TRAINER.PROGRAD.T)
         return torch.stack([losses.total(outputs, self.weights), general])
 
-    def compute_gradients(self, batch: dict[str, Tensor]) -> Tensor:
+    def compute_gradients(self, batch: Batch) -> Tensor:
         """Set the projected gradients of the prompt; return the cross-entropy ()."""
         # gradients are averaged below
         share_loss = getattr(self.share_loss, "module", self.share_loss)

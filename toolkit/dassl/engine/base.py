@@ -209,16 +209,29 @@ class TrainerBase:
     def after_epoch(self) -> None:
         """Run the hook after each epoch."""
 
-    def _missing(self, *args, **kwargs):
+    def run_epoch(self) -> None:
+        """Make one pass over the training data."""
         raise NotImplementedError
 
-    # of subclasses
-    run_epoch = _missing  # () one pass over the training data
-    test = _missing  # () -> the first result, as the evaluator gives it
-    parse_batch_train = _missing  # (batch) -> model input and labels
-    parse_batch_test = _missing  # (batch) -> model input and labels
-    forward_backward = _missing  # (batch) one step -> scalars to log, or None
-    model_inference = _missing  # (input) -> scores (B, C)
+    def test(self) -> float:
+        """Evaluate the registered models."""
+        raise NotImplementedError
+
+    def parse_batch_train(self, batch):
+        """Return the model input and labels of a training batch."""
+        raise NotImplementedError
+
+    def parse_batch_test(self, batch):
+        """Return the model input and labels of a test batch."""
+        raise NotImplementedError
+
+    def forward_backward(self, batch) -> dict | None:
+        """Make one training step; return scalars to log."""
+        raise NotImplementedError
+
+    def model_inference(self, input: Tensor) -> Tensor:
+        """Return the scores (B, C) of a test batch."""
+        raise NotImplementedError
 
     # -- the parts of a step -------------------------------------------------------------------------------------
 

@@ -96,7 +96,10 @@ class Classification(EvaluatorBase):
             results["perclass_accuracy"] = self._per_class(hits, truths)
         if self.cfg.TEST.COMPUTE_CMAT:
             path = os.path.join(self.cfg.OUTPUT_DIR, "cmat.pt")
-            torch.save(_normalized(cmat).numpy(), path)  # an array, as Dassl's
+            occurs = (truths + guesses) > 0
+            shares = cmat / truths[:, None].clamp(min=1)  # of each row
+            # an array, as Dassl's
+            torch.save(shares[occurs][:, occurs].numpy(), path)
             logger.info("Confusion matrix is saved to %s", path)
         return results
 
@@ -116,10 +119,3 @@ class Classification(EvaluatorBase):
         mean = sum(accuracies) / len(accuracies)
         logger.info("* average: %.1f%%", mean)
         return mean
-
-
-def _normalized(cmat: Tensor) -> Tensor:
-    """Return shares of each row, for the K labels that occur, (K, K)."""
-    occurs = (cmat.sum(dim=0) + cmat.sum(dim=1)) > 0
-    cmat = cmat[occurs][:, occurs]
-    return cmat / cmat.sum(dim=1, keepdim=True).clamp(min=1)

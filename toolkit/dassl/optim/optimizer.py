@@ -1,8 +1,8 @@
 """Optimisers by configuration."""
 
-import functools
 import logging
 from collections.abc import Iterable
+from functools import partial
 
 import torch
 from torch import nn
@@ -69,7 +69,7 @@ def _create(groups: list[dict], c) -> Optimizer:
     common = {"lr": c.LR, "weight_decay": c.WEIGHT_DECAY}
     adams = {
         "adam": torch.optim.Adam,
-        "amsgrad": functools.partial(torch.optim.Adam, amsgrad=True),
+        "amsgrad": partial(torch.optim.Adam, amsgrad=True),
         "adamw": torch.optim.AdamW,
         "radam": RAdam,
     }

@@ -1,8 +1,8 @@
 """Weights and parameters of torch modules."""
 
-import functools
 import logging
 from collections.abc import Iterable, Sequence
+from functools import partial
 
 import torch
 from torch import nn
@@ -99,10 +99,10 @@ def init_network_weights(
     "orthogonal".
     """
     schemes = {
-        "normal": functools.partial(nn.init.normal_, std=gain),
-        "xavier": functools.partial(nn.init.xavier_normal_, gain=gain),
+        "normal": partial(nn.init.normal_, std=gain),
+        "xavier": partial(nn.init.xavier_normal_, gain=gain),
         "kaiming": nn.init.kaiming_normal_,
-        "orthogonal": functools.partial(nn.init.orthogonal_, gain=gain),
+        "orthogonal": partial(nn.init.orthogonal_, gain=gain),
     }
     if init_type not in schemes:
         raise ValueError(
