@@ -219,9 +219,7 @@ def _examine(known: Entry, root: Path, options: argparse.Namespace) -> Report:
 
 
 def _all_below(root: Path) -> list[Entry]:
-    """Return all sets; pocket tasks, which have another root by default, only if they
-    are below `root`.
-    """
+    """Return all sets; of the pocket's, which has its own root, those below `root`."""
     return [
         known
         for known in entries().values()

@@ -1,6 +1,4 @@
-"""Consistency: the parts of one task over seeds, merged, and the tasks of one
-experiment.
-"""
+"""Consistency of a task's parts over seeds, which are merged, and of all tasks."""
 
 from __future__ import annotations
 
@@ -20,9 +18,7 @@ SAME_OVER_SEEDS = ("model_name", *COUNTS[1:], "n_shot")
 
 
 def merge(parts: Sequence[PredictionFile]) -> tuple[PredictionFile | None, Issues]:
-    """Return one entry of the parts of one task, its seeds ascending; None with the
-    issues if the parts conflict.
-    """
+    """Return the parts of one task as one entry, None if they conflict; and issues."""
     issues = []
     for part in parts[1:]:
         issues += errors(part.where(), _conflicts(parts[0], part))
@@ -98,9 +94,9 @@ def uneven_seeds(entries: Sequence[PredictionFile]) -> list[tuple[str, str]]:
     found = []
     seeds = [tuple(sorted(entry.rnd_seeds)) for entry in entries]
     usual = _most_frequent(seeds)
-    for entry, own in zip(entries, seeds, strict=True):
-        missing = sorted(set(usual).difference(own))
-        surplus = sorted(set(own).difference(usual))
+    for entry, taken in zip(entries, seeds, strict=True):
+        missing = sorted(set(usual).difference(taken))
+        surplus = sorted(set(taken).difference(usual))
         parts = []
         if missing:
             parts.append(f"{_seeds(missing)} missing")

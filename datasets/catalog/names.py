@@ -21,11 +21,7 @@ from .entries import entry
 
 DEFAULT_TEMPLATES = ("a photo of a {}.",)
 _HERE = Path(__file__).parent
-_FILES = {
-    "ImageNet": "imagenet-1k",
-    "ImageNetV2": "imagenet-1k",
-    "ImageNetSketch": "imagenet-1k",
-}
+_FILES = dict.fromkeys(("ImageNet", "ImageNetV2", "ImageNetSketch"), "imagenet-1k")
 _WORDNET = re.compile(r"n\d{8}")
 
 
@@ -53,18 +49,14 @@ def class_names(name: str) -> list[str]:
 
 
 def templates(name: str) -> list[str]:
-    """Return the zero-shot templates of a set: OpenAI's for ELEVATER's sets, CoOp's one
-    for CoOp's.
-    """
+    """Return the zero-shot templates of a set: OpenAI's, or CoOp's one for its sets."""
     known = entry(name)
     stated = known.templates or _templates().get(name)
     return list(stated or [known.template or DEFAULT_TEMPLATES[0]])
 
 
 def match(name: str, found: Sequence[str], source: str) -> list[str]:
-    """Return the names for prompts of the class names `found` in the data, in the
-    data's order, as `match_labels` does.
-    """
+    """Return the names for prompts of `found`, in its order, as `match_labels` does."""
     known = class_names(name)
     return [known[label] for label in match_labels(name, found, source)]
 
@@ -89,7 +81,8 @@ def match_labels(name: str, found: Sequence[str], source: str) -> list[int]:
         raise ValueError(
             f"{source} has {len(found)} classes, but {name} has {len(known)}"
         )
-    if _are_numbers(found):
+    numbers = [str(number) for number in range(len(found) + 1)]
+    if list(found) in (numbers[:-1], numbers[1:]):
         return list(range(len(known)))
     candidates = _index(name)
     taken: dict[int, int] = {}  # class -> position in `found`
@@ -112,9 +105,7 @@ def match_labels(name: str, found: Sequence[str], source: str) -> list[int]:
 
 
 def adopt(name: str, found: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Return `found` with raw spellings replaced by the set's names, and those that the
-    set does not know (kept).
-    """
+    """Return `found` with the set's names for raw spellings, and the unknown ones."""
     known = _spellings(name)
     adopted = list(found)
     unknown = []
@@ -128,20 +119,13 @@ def adopt(name: str, found: Sequence[str]) -> tuple[list[str], list[str]]:
 
 
 def wordnet_names(name: str) -> dict[str, str]:
-    """Return WordNet id -> class name, in label order, of ImageNet or one of its
-    variants.
-    """
+    """Return WordNet id -> class name, in label order, of ImageNet or a variant."""
     found = {}
     for spellings in _spellings(name):
         for spelling in spellings:
             if _WORDNET.fullmatch(spelling):
                 found[spelling] = spellings[0]
     return found
-
-
-def _are_numbers(found: Sequence[str]) -> bool:
-    from_0 = [str(number) for number in range(len(found) + 1)]
-    return list(found) in (from_0[:-1], from_0[1:])
 
 
 def _explain(name: str, label: str, fits: Sequence[int]) -> str:

@@ -150,14 +150,15 @@ def _label_column(table: Path, optional: bool) -> str:
 def _records(table: Path) -> Iterator[tuple[str, Record]]:
     """Yield (file and line, column in lower case -> value) of each line."""
     if table.suffix == ".csv":
-        lines = table_lines(table)
-        _, header = next(lines)
-        for where, line in lines:
+        fields = table_lines(table)
+        _, header = next(fields)
+        for where, line in fields:
             yield where, dict(zip(header, line, strict=True))
         return
     text = decode_text(table.read_bytes(), str(table))
     # names may hold other line breaks
-    for number, line in enumerate(text.replace("\r\n", "\n").split("\n"), start=1):
+    lines = text.replace("\r\n", "\n").split("\n")
+    for number, line in enumerate(lines, start=1):
         where = f"{table}:{number}"
         if not line.strip():
             continue
@@ -202,9 +203,7 @@ def _row(
 
 
 def _labels(value: Any, column: str, where: str) -> tuple[str, ...]:
-    """Return the labels of a line; several only in a column `labels`, or in a list of a
-    .jsonl.
-    """
+    """Return the labels of a line; several in a column `labels`, or a list."""
     if isinstance(value, str) and column == "labels":
         return split_labels(value)
     values = value if isinstance(value, list) else [value]

@@ -39,9 +39,7 @@ _KEYS = {"classnames", "multilabel", "templates", "images"}
 
 @dataclass(frozen=True)
 class Packed:
-    """The images of a source, with its class names in label order, and its prompt
-    templates, which may be ().
-    """
+    """The images of a source, its class names in label order, and its templates."""
 
     rows: list[Row]
     classnames: list[str]
@@ -50,9 +48,7 @@ class Packed:
 
 
 def home() -> Path:
-    """Return the folder of unpacked images: data/packed of the project, or the one
-    named by MVLPT_PACKED.
-    """
+    """Return the folder of unpacked images: MVLPT_PACKED, or data/packed."""
     default = Path(__file__).resolve().parents[2] / "data" / "packed"
     return Path(os.environ.get("MVLPT_PACKED") or default)
 
@@ -98,16 +94,11 @@ def _read_index(folder: Path) -> dict | None:
     """
     if not folder.exists():
         return None
-    try:
+    with contextlib.suppress(KeyError, TypeError, ValueError, OSError):
         index = read_json(folder / INDEX)
-        missing = [
-            name for name in index["images"] if not (folder / f"{name}.zip").is_file()
-        ]
-        is_whole = not missing and index.keys() >= _KEYS
-    except (KeyError, TypeError, ValueError, OSError):
-        is_whole = False
-    if is_whole:
-        return index
+        zips = [folder / f"{name}.zip" for name in index["images"]]
+        if index.keys() >= _KEYS and all(map(Path.is_file, zips)):
+            return index
     log.warning("%s is damaged: its images are unpacked again", folder)
     shutil.rmtree(folder)
     return None
@@ -130,9 +121,7 @@ def entry_folder(kind: str, path: Path) -> Path:
 
 
 def _fingerprint(kind: str, path: Path) -> str:
-    """Return 12 hexadecimal digits that change with the names, times and content of a
-    source's files.
-    """
+    """Return 12 hexadecimal digits that change with names, times and content."""
     files = [path]
     if path.is_dir():
         files = sorted(file for file in path.rglob("*") if file.is_file())

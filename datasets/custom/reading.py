@@ -171,9 +171,7 @@ def _require_no_splits(folder: Path, names: list[str]) -> None:
 
 
 def _warn_of_splits(root: Path, folders: list[Path]) -> None:
-    """Warn of class folders that all hold folders of the same names: they may be splits
-    with unusual names.
-    """
+    """Warn of classes that hold folders of the same names: they may be splits."""
     inner = {tuple(child.name for child in _folders(folder)) for folder in folders}
     names = inner.pop()
     if len(folders) > 1 and not inner and len(names) > 1:
@@ -246,7 +244,7 @@ def read_csv(file: Path, multilabel: bool | None = None) -> tuple[list[Row], boo
     _check_columns(header, f"{file}:1")
     if multilabel is None:
         multilabel = "labels" in header
-    rows = []
+    rows: list[Row] = []
     for where, line in lines:
         fields = dict(zip(header, map(str.strip, line), strict=True))
         rows.append(_table_row(file, where, fields, multilabel))

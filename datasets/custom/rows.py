@@ -45,7 +45,8 @@ def table_lines(file: Path) -> Iterator[tuple[str, list[str]]]:
     Raises ValueError if it is no text, or a line is no CSV or has too few or too many
     fields.
     """
-    stream = io.StringIO(decode_text(file.read_bytes(), str(file)), newline="")
+    text = decode_text(file.read_bytes(), str(file))
+    stream = io.StringIO(text, newline="")
     delimiter = max(_DELIMITERS, key=stream.readline().count)
     stream.seek(0)
     lines = csv.reader(stream, delimiter=delimiter, strict=True, skipinitialspace=True)

@@ -49,18 +49,14 @@ def is_custom(name: str) -> bool:
 
 
 def task_name(name: str) -> str:
-    """Return the task's name: of custom images, the folder's, the file's or the YAML's;
-    else `name` itself.
-    """
+    """Return the name of the task: the folder's, file's or YAML's; else `name`."""
     if not is_custom(name):
         return name
     return _describe(name)[2].name
 
 
 def without_local_path(name: str) -> str:
-    """Return the name without parts that belong to one machine: of an absolute path,
-    the last part is left.
-    """
+    """Return the name, with the last part alone of an absolute path."""
     kind, _, path = name.partition(":")
     if not is_custom(name) or not os.path.isabs(path):
         return name
@@ -68,9 +64,7 @@ def without_local_path(name: str) -> str:
 
 
 def task_class(name: str) -> type[Task]:
-    """Return the class of a custom task: like a registered one, it is constructed with
-    a configuration.
-    """
+    """Return the class of a custom task, which takes a configuration."""
     return type(name, (CustomTask,), {"spec": name, "__module__": __name__})
 
 
@@ -84,9 +78,7 @@ def register(name: str) -> None:
 
 
 def _restore(name: str, attributes: dict) -> Task:
-    """Return a custom task with these attributes: its class is made for it, so pickle
-    finds it under no name.
-    """
+    """Return a custom task: pickle finds its class, made for it, under no name."""
     cls = task_class(name)
     task = cls.__new__(cls)
     vars(task).update(attributes)
@@ -179,9 +171,7 @@ def _describe(name: str) -> tuple[str, Path, Settings]:
 
 
 def _stem(kind: str, path: Path) -> Path:
-    """Return the path that a YAML's is made from: photos/ -> photos, birds.csv ->
-    birds.
-    """
+    """Return the path that a YAML's is made from: photos/ -> photos, a.csv -> a."""
     is_file = kind == "csv" or path.suffix == ".parquet"
     return path.with_suffix("") if is_file else path
 
@@ -189,9 +179,7 @@ def _stem(kind: str, path: Path) -> Path:
 def _read_rows(
     kind: str, path: Path, settings: Settings
 ) -> tuple[list[Row], bool, Settings]:
-    """Return the images, if they may have several labels, and the settings with those
-    that the source itself states.
-    """
+    """Return the images, if they are multilabel, and settings with the source's."""
     multilabel = None
     if settings.label_kind:
         multilabel = settings.label_kind == "multilabel"
@@ -214,9 +202,7 @@ def _read_rows(
 
 
 def _with_source(settings: Settings, source: packed.Packed, path: Path) -> Settings:
-    """Return the settings with the class names and templates of packed images, if the
-    YAML states none.
-    """
+    """Return the settings with the source's class names and templates as defaults."""
     if not settings.names:
         names = dict(zip(source.classnames, source.classnames, strict=True))
         settings = replace(settings, names=names, file=settings.file or str(path))
@@ -226,9 +212,7 @@ def _with_source(settings: Settings, source: packed.Packed, path: Path) -> Setti
 
 
 def _labels(rows: Sequence[Row], settings: Settings, path: Path) -> dict[str, str]:
-    """Return label -> name in prompts, in label order: that of the YAML, or sorted,
-    whole numbers by value.
-    """
+    """Return label -> name in prompts: the YAML's, or sorted, numbers by value."""
     first: dict[str, Row] = {}
     for row in rows:
         for label in row.labels:
@@ -272,9 +256,7 @@ def _split_samples(
 
 
 def _with_all_classes(train: list[Sample], val: list[Sample]) -> list[Sample]:
-    """Return the training images, with the only image of a class, which ELEVATER's rule
-    gives to val alone.
-    """
+    """Return the training images, with those of classes that val alone has."""
     train = list(train)
     shown = {label for item in train for label in item.labels}
     for item in val:

@@ -160,7 +160,8 @@ def _cache_path(name: str, folder: str) -> Path:
         os.environ.get("MVLPT_CACHE")
         or Path(__file__).resolve().parents[2] / "data" / "cache"
     )
-    digest = hashlib.sha256(os.path.realpath(folder).encode()).hexdigest()[:12]
+    real = os.path.realpath(folder).encode()
+    digest = hashlib.sha256(real).hexdigest()[:12]
     return Path(home).expanduser().absolute() / "splits" / f"{name}-{digest}.json"
 
 
@@ -168,9 +169,7 @@ def _cache_path(name: str, folder: str) -> Path:
 
 
 def _aircraft(name: str, folder: str) -> Annotated:
-    """Read files of lines "<image> <class>", and one that names a class a line in label
-    order.
-    """
+    """Read lines "<image> <class>", and a file with a class a line in label order."""
     classes, *files = entry(name).annotations
     label_of = _label_of(folder, classes)
 
@@ -202,9 +201,7 @@ def _folders(name: str, folder: str) -> Annotated:
 
 
 def _pets(name: str, folder: str) -> Annotated:
-    """Read lines "<image> <class id> <species> <breed id>"; the class is the image
-    without its number, in lower case.
-    """
+    """Read lines "<image> <class id> ..."; the class is the image without number."""
 
     def read(line: str, where: str) -> Row:
         try:
@@ -238,9 +235,7 @@ def _cars(name: str, folder: str) -> Annotated:
 
 
 def _flowers(name: str, folder: str) -> Annotated:
-    """Read labels, counted from 1, the i-th of image i + 1; cat_to_name.json names
-    them.
-    """
+    """Read labels from 1, the i-th of image i + 1; cat_to_name.json names them."""
     labels, names_file = entry(name).annotations
     path = Path(folder, names_file)
     try:
@@ -259,9 +254,7 @@ def _flowers(name: str, folder: str) -> Annotated:
 
 
 def _scenes(name: str, folder: str) -> Annotated:
-    """Read SUN397: the folder is the class, /a/apartment_building/outdoor is called
-    "outdoor apartment_building".
-    """
+    """Read SUN397: the folder is the class, /a/b/c is called "c b"."""
     classes, *files = entry(name).annotations
     label_of = _label_of(folder, classes)
 
@@ -274,9 +267,7 @@ def _scenes(name: str, folder: str) -> Annotated:
 
 
 def _actions(name: str, folder: str) -> Annotated:
-    """Read UCF101: "<Action>/<video>.avi"; folders and classes are the action with its
-    words apart, Apply_Eye_Makeup.
-    """
+    """Read UCF101: "<Action>/<video>.avi"; the class is Apply_Eye_Makeup."""
     classes, *files = entry(name).annotations
     label_of = {}
     for _, line in _lines(folder, classes):
@@ -325,9 +316,7 @@ def _known_label(
 
 
 def _lines(folder: str, file: str) -> list[tuple[str, str]]:
-    """Return the lines of a text file that are neither blank nor comments, each with
-    "file:number" for messages.
-    """
+    """Return ("file:number", line) of the lines that are no blanks or comments."""
     path = os.path.join(folder, file)
     try:
         with open(path, encoding="utf-8") as stream:

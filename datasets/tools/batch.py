@@ -17,8 +17,6 @@ from .hub import fetch_copy, find_zip, hub_form
 from .prepare import prepare, prepare_copy, prepare_folder, prepare_zip, require_empty
 from .torchvision_copies import COPIES
 
-WRITTEN, SKIPPED, FAILURE = "written", "skipped", "failed"
-
 
 @dataclass(frozen=True)
 class Source:
@@ -40,7 +38,10 @@ class Source:
 
 @dataclass(frozen=True)
 class Outcome:
-    """The outcome of one set. `code`: its exit code."""
+    """The outcome of one set.
+
+    `status` is "written", "skipped" or "failed", `code` its exit code.
+    """
 
     name: str
     status: str
@@ -105,21 +106,19 @@ def prepare_all(
         try:
             skipped = _prepare_one(entry, root, source, every, len(chosen) > 1)
         except NotDone as error:
-            yield Outcome(name, FAILURE, str(error), FAILED)
+            yield Outcome(name, "failed", str(error), FAILED)
         except (OSError, ValueError) as error:
-            yield Outcome(name, FAILURE, str(error), BAD_INPUT)
+            yield Outcome(name, "failed", str(error), BAD_INPUT)
         else:
             if skipped:
-                yield Outcome(name, SKIPPED, skipped)
+                yield Outcome(name, "skipped", skipped)
             else:
                 made = record.read(root / entry.folder)
-                yield Outcome(name, WRITTEN, f"{made.verdict}{made.note}")
+                yield Outcome(name, "written", f"{made.verdict}{made.note}")
 
 
 def table(outcomes: Sequence[Outcome]) -> str:
-    """Return one line a set: its name, written, skipped or failed, and the reason or
-    the verdict.
-    """
+    """Return a line for each set: its name, status, and reason or verdict."""
     width = max(len(outcome.name) for outcome in outcomes)
     lines = []
     for outcome in outcomes:

@@ -122,9 +122,7 @@ def check_readable(
     workers: int,
     progress: Progress,
 ) -> None:
-    """Decode every image, and read those members of their zips too that no index names
-    (which checks their CRC).
-    """
+    """Decode all images, and check the CRC of other members of their zips."""
     checks = dict.fromkeys(images, _fault_of_image)
     for archive, found in members.known.items():
         for name in found or ():

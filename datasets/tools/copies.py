@@ -60,9 +60,7 @@ def _of_set(entry: Entry) -> dict[str, Any]:
 
 
 def find_copy(entry: Entry, form: str) -> Copy | None:
-    """Return the public copy of a set in the form wds, parquet or zip, None if there is
-    none.
-    """
+    """Return the public copy of a set in the form wds, parquet or zip, if any."""
     if form == "zip":
         if entry.suite not in ("coop", "imagenet-variant") or entry.name == "ImageNet":
             return None
@@ -106,9 +104,7 @@ def open_copy(entry: Entry, form: str, path: Path) -> Collection:
 
 
 def _check_label_kind(entry: Entry, path: Path, multilabel: bool, copy: Copy) -> None:
-    """Raise ValueError if an image has one label in the copy and several in the set, or
-    the other way round.
-    """
+    """Raise ValueError if images have several labels in the copy or the set alone."""
     is_multilabel = entry.label_kind == "multilabel"
     if is_multilabel and not multilabel:
         message = (
@@ -146,9 +142,7 @@ def label_map(entry: Entry, collection: Collection) -> list[int]:
 
 
 def check_counts(entry: Entry, counts: Sequence[int], source: str) -> None:
-    """Raise ValueError if the test images of each class are those of another class,
-    numbered as texts.
-    """
+    """Raise ValueError if the labels of test images are numbered as texts."""
     expected = test_counts(entry)
     labels = sorted(range(len(expected)), key=str)
     as_text = [expected[label] for label in labels]
@@ -159,9 +153,7 @@ def check_counts(entry: Entry, counts: Sequence[int], source: str) -> None:
 
 
 def _read_folder(path: Path) -> Collection:
-    """Return a folder of split folders, each with class folders or a metadata file, as
-    a collection.
-    """
+    """Return a folder of split folders as a collection."""
     rows = read_folder(path, splits_needed=True)
     classnames = sorted({row.labels[0] for row in rows})
     if all(name.isdecimal() for name in classnames):
@@ -178,4 +170,5 @@ def _read_folder(path: Path) -> Collection:
 def _read_files(rows: Sequence[Row], position_of: Mapping[str, int]):
     for row in rows:
         labels = tuple(position_of[label] for label in row.labels)
-        yield PackedImage(row.key, Path(row.impath).read_bytes(), labels, row.impath)
+        content = Path(row.impath).read_bytes()
+        yield PackedImage(row.key, content, labels, row.impath)

@@ -94,9 +94,7 @@ def _check_files(entry: Entry, folder: Path, report: Report) -> None:
 
 
 def _check_record(folder: Path, report: Report) -> None:
-    """Report a prepared set whose test images are not the published ones, or in another
-    order.
-    """
+    """Report a prepared set with other test images, or in another order."""
     made = record.read(folder)
     if made is None or made.verdict == record.SAME:
         return

@@ -104,9 +104,7 @@ class _Part:
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Refuse to write if another process is writing, and drop the part of another
-        address.
-        """
+        """Lock the part, or raise NotDone, and drop that of another address."""
         path = self.target.with_name(f".{self.target.name}.part.lock")
         message = f"another process is fetching {self.target.name} at this moment"
         try:
@@ -143,9 +141,7 @@ class _Part:
         return self.path.stat().st_size if self.path.exists() else 0
 
     def check(self) -> None:
-        """Raise _Failed, and drop the part, if it is not of the type of its name, or
-        differs from the server's metadata.
-        """
+        """Raise _Failed, and drop the part, if its type or checksum is another one."""
         try:
             check_form(self.path, self.target.name)
             stated = self.state.get("md5")
@@ -212,7 +208,8 @@ def _transfer(url: str, part: _Part) -> None:
     with urllib.request.urlopen(request, timeout=TIMEOUT) as answer:
         found = answer.headers
         if answer.status == 206:
-            total = _number(found.get("Content-Range", "").rpartition("/")[2])
+            stated = found.get("Content-Range", "")
+            total = _number(stated.rpartition("/")[2])
             if part.state.get("total") not in (None, total):  # another file by now
                 part.drop()
                 raise http.client.IncompleteRead(b"")
@@ -222,7 +219,8 @@ def _transfer(url: str, part: _Part) -> None:
             validator = found.get("ETag") or "W/"
             if validator.startswith("W/"):  # a weak one
                 validator = found.get("Last-Modified")
-            part.begin(total=total, validator=validator, md5=found.get("Content-MD5"))
+            md5 = found.get("Content-MD5")
+            part.begin(total=total, validator=validator, md5=md5)
         _copy(answer, part, start, total)
     if total is not None and part.size != total:
         raise http.client.IncompleteRead(b"", total - part.size)
@@ -232,7 +230,8 @@ def _copy(
     answer: http.client.HTTPResponse, part: _Part, start: int, total: int | None
 ) -> None:
     """Write the body of an answer to the part, from the byte `start` on."""
-    if total and total - start > shutil.disk_usage(part.path.parent).free:
+    free = shutil.disk_usage(part.path.parent).free
+    if total and total - start > free:
         raise _Failed(
             f"{(total - start) / 1e9:.1f} GB are needed, but the disk has not so much free"
         )
@@ -248,9 +247,7 @@ def _copy(
 
 
 def _from_drive(url: str, part: _Part) -> None:
-    """Let gdown fetch a file from Google Drive, which has pages between a link and its
-    file.
-    """
+    """Let gdown fetch a file, as Google Drive has pages before it."""
     try:
         import gdown
     except ImportError as error:

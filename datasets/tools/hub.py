@@ -45,44 +45,37 @@ def fetch_copy(
     revision = revision or copy.revision
     target = folder / copy.repo.rpartition("/")[2]
     try:
-        from huggingface_hub import HfApi, snapshot_download
+        from huggingface_hub import HfApi
     except ImportError:
         raise ValueError(
             "--from hub needs huggingface_hub: pip install huggingface_hub"
         ) from None
     try:
-        endpoint = os.environ.get("HF_ENDPOINT") or None
-        info = HfApi(endpoint).repo_info(
-            copy.repo, repo_type=copy.type, revision=revision
-        )
+        hub = HfApi(os.environ.get("HF_ENDPOINT") or None)
+        info = hub.repo_info(copy.repo, repo_type=copy.type, revision=revision)
         path, patterns = target, PATTERNS.get(form)
         if form == "zip":
             files = [file.rfilename for file in info.siblings or []]
             patterns = [find_zip(entry, files, copy.repo)]
             path = target / patterns[0]
-        snapshot_download(
+        hub.snapshot_download(
             copy.repo,
             repo_type=copy.type,
             revision=info.sha,
             local_dir=target,
             allow_patterns=patterns,
-            endpoint=endpoint,
         )
     except ValueError:
         raise
     except Exception as error:  # noqa: BLE001 - those of the HTTP client depend on huggingface_hub's version
-        reason = one_line(error)
-        raise ValueError(
-            f"{copy.repo} ({revision}) could not be fetched from the Hub: {reason}. With a local copy, use "
-            f"--from {form} --at PATH"
-        ) from None
+        message = f"{copy.repo} ({revision}) could not be fetched from the Hub: {one_line(error)}"
+        advice = f"With a local copy, use --from {form} --at PATH"
+        raise ValueError(f"{message}. {advice}") from None
     return form, path, copy.repo, info.sha
 
 
 def find_zip(entry: Entry, files: list[str], where: str) -> str:
-    """Return the zip of a CoOp set among file names: the one that is called as its
-    folder, whatever the punctuation.
-    """
+    """Return the zip that is called as the set's folder, whatever the marks."""
     wanted = _plain(entry.folder)
     for file in files:
         if file.endswith(".zip") and _plain(Path(file).stem) == wanted:

@@ -73,9 +73,7 @@ class Reader:
         return f"{self.entry.folder}/{file}"
 
     def _text(self, file: str, kind: str) -> str | None:
-        """Return the content of a text file, or None after a finding `missing-<kind>`
-        or `unreadable-<kind>`.
-        """
+        """Return the text of a file, or None after a finding `<fault>-<kind>`."""
         path = self.folder / file
         try:
             return path.read_bytes().decode("utf-8-sig")
@@ -150,9 +148,7 @@ class Reader:
         return splits
 
     def _used_indexes(self) -> dict[str, str]:
-        """Return split -> index file, without those that are not there and that nobody
-        needs.
-        """
+        """Return split -> index file, without optional ones that are not there."""
         used = {}
         for split, index in self.entry.indexes.items():
             is_optional = split == "val" or self.entry.images.get(split) == 0
@@ -161,9 +157,7 @@ class Reader:
         return used
 
     def _has_annotations(self) -> bool:
-        """Report missing split and annotation files; return whether the set can be read
-        without them.
-        """
+        """Report missing annotations; return if the set can be read without."""
         entry = self.entry
         missing = [
             file for file in entry.annotations if not (self.folder / file).exists()

@@ -13,16 +13,14 @@ from toolkit.common.text import printable
 
 from .tables import table
 
-THERE, GONE, CHANGED = "there", "gone", "changed"
-UNKNOWN, UNFINISHED = "unknown", "unfinished"
-REMOVABLE = (GONE, CHANGED, UNFINISHED)
 MEANINGS = {
-    THERE: "",
-    GONE: "source is gone",
-    CHANGED: "source has changed",
-    UNKNOWN: "source is not recorded",
-    UNFINISHED: "left unfinished",
+    "there": "",
+    "gone": "source is gone",
+    "changed": "source has changed",
+    "unknown": "source is not recorded",
+    "unfinished": "left unfinished",
 }
+REMOVABLE = ("gone", "changed", "unfinished")
 HEAD = ("folder", "size", "", "source")
 # seconds after which an unfinished entry is taken for that of a process that died
 STALE = 3600
@@ -87,13 +85,14 @@ def _megabytes(entries: Sequence[CacheEntry]) -> str:
 
 def _examine(folder: Path) -> CacheEntry | None:
     """Return the entry in a folder, None if it is being written now, or is no entry."""
-    stats = [path.stat() for path in folder.rglob("*") if path.is_file()]
+    files = filter(Path.is_file, folder.rglob("*"))
+    stats = [file.stat() for file in files]
     size = sum(stat.st_size for stat in stats)
     if folder.name.startswith(".") and folder.name.endswith(".tmp"):
         newest = max(stat.st_mtime for stat in [folder.stat(), *stats])
         if time.time() - newest < STALE:
             return None
-        return CacheEntry(folder, "", UNFINISHED, size)
+        return CacheEntry(folder, "", "unfinished", size)
     if not (folder / INDEX).is_file():
         return None
     try:
@@ -105,11 +104,11 @@ def _examine(folder: Path) -> CacheEntry | None:
     source = str(index.get("source", ""))
     kind, _, path = source.partition(":")
     if not path:
-        state = UNKNOWN
+        state = "unknown"
     elif not Path(path).exists():
-        state = GONE
+        state = "gone"
     elif entry_folder(kind, Path(path)).name != folder.name:
-        state = CHANGED
+        state = "changed"
     else:
-        state = THERE
+        state = "there"
     return CacheEntry(folder, source, state, size)

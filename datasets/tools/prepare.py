@@ -98,7 +98,8 @@ def prepare_copy(
     if copy:
         verdict, note = copy.verdict, copy.note
     source = origin or f"{form} {path.resolve().name}"
-    about = {"source": source, "verdict": verdict, "note": note, "revision": revision}
+    about = {"source": source, "revision": revision}
+    about |= {"verdict": verdict, "note": note}
     return _write_set(entry, root, streams, path, about)
 
 
@@ -131,9 +132,7 @@ def prepare_zip(
 
 
 def prepare_folder(entry: Entry, root: Path, folder: Path, origin: str = "") -> Path:
-    """Copy a folder of ELEVATER's own files, or write ELEVATER's layout from split
-    folders, and return the new folder.
-    """
+    """Copy a folder of ELEVATER's own files, or convert one of split folders."""
     origin = origin or f"folder {folder.resolve().name}"
     if not all((folder / file).exists() for file in entry.files):
         return prepare_copy(entry, root, "folder", folder, origin=origin)
@@ -156,9 +155,7 @@ def require_empty(entry: Entry, root: str | Path) -> None:
 
 @contextlib.contextmanager
 def _writing(entry: Entry, root: str | Path) -> Iterator[Path]:
-    """Yield a temporary folder that becomes the set's, and leave no empty folder behind
-    if the block fails.
-    """
+    """Yield a temporary folder for the set's; remove new folders that stay empty."""
     folder = Path(root) / entry.folder
     made = [parent for parent in folder.parents if not parent.exists()]
     try:
@@ -270,7 +267,8 @@ def _relabelled(stream: Stream, order: list[int], split: str) -> Iterator[Packed
 def _prepare_elevater(
     entry: Entry, root: Path, zip_file: Path, revision: str, origin: str
 ) -> Path:
-    wanted = [*entry.files, *FOLDER_SPLITS, *map(str.capitalize, FOLDER_SPLITS)]
+    wanted = [*entry.files, *FOLDER_SPLITS]
+    wanted += map(str.capitalize, FOLDER_SPLITS)
     with _writing(entry, root) as work:
         unpacked = work / ".unpacked"
         unpacked.mkdir()
@@ -298,7 +296,8 @@ def _record_whole(
 
     work: the folder with the files. source: the copy that they are from.
     """
-    report = examine(replace(entry, folder=work.name), work.parent, quick=True)
+    placed = replace(entry, folder=work.name)
+    report = examine(placed, work.parent, quick=True)
     errors = [error for error in report.errors if error.kind != "image-count"]
     lines = []
     for error in errors[:SHOWN]:

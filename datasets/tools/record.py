@@ -7,7 +7,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from datasets.catalog.entries import Entry
 from toolkit.common.structured import read_json, write_json
@@ -75,13 +74,12 @@ def read(folder: Path) -> Record | None:
 
     A damaged one is from elsewhere, in another order.
     """
-    content: Any = None
     try:
         content = read_json(folder / FILE)
     except FileNotFoundError:
         return None
     except ValueError:
-        pass
+        content = None
     if not isinstance(content, dict):
         content = {}
     verdict = content.get("verdict")

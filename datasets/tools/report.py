@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
 
-ERROR, WARNING = "error", "warning"
 SHOWN = 5  # findings of one kind in one file that are written out
 
 
@@ -45,16 +44,16 @@ class Report:
 
     def error(self, kind: str, where: str, message: str) -> None:
         """Add an error."""
-        self.findings.append(Finding(ERROR, kind, where, message))
+        self.findings.append(Finding("error", kind, where, message))
 
     def warn(self, kind: str, where: str, message: str) -> None:
         """Add a warning."""
-        self.findings.append(Finding(WARNING, kind, where, message))
+        self.findings.append(Finding("warning", kind, where, message))
 
     @property
     def errors(self) -> list[Finding]:
         """Return the findings that are errors."""
-        return [finding for finding in self.findings if finding.level == ERROR]
+        return [finding for finding in self.findings if finding.level == "error"]
 
     @property
     def status(self) -> str:
@@ -74,9 +73,7 @@ class Report:
         }
 
     def lines(self, shown: int = SHOWN) -> list[str]:
-        """Return the findings as text; of many of one kind in one file, the first ones
-        and the number of the others.
-        """
+        """Return the findings as text, `shown` of a kind in a file."""
         groups: dict[tuple[str, str], list[Finding]] = {}
         for finding in self.findings:
             file = finding.where.partition(":")[0].partition("@")[0]

@@ -15,9 +15,7 @@ NUMBERS = (2, 4, 5, 6)  # columns of HEAD that are aligned to the right
 
 
 def overview(entries: Iterable[Entry]) -> str:
-    """Return one line a set; "-" for a split that it does not have, "?" if its size is
-    not stated.
-    """
+    """Return a line for each set; "-": no such split, "?": of unknown size."""
     rows = []
     for known in entries:
         counts = [_count(known, split) for split in SPLITS]
@@ -65,7 +63,10 @@ def table(
     for row in [head, rule, *rows]:
         cells = []
         for column, (cell, width) in enumerate(zip(row, widths, strict=True)):
-            cells.append(cell.rjust(width) if column in numbers else cell.ljust(width))
+            if column in numbers:
+                cells.append(cell.rjust(width))
+            else:
+                cells.append(cell.ljust(width))
         lines.append("  ".join(cells).rstrip())
     return "\n".join(lines)
 

@@ -171,9 +171,7 @@ def _open(cls: type, options: dict[str, Any], source: Path, download: bool):
 
 
 def _items(dataset, order: Sequence[int]) -> list[Item]:
-    """Return the files of a dataset if it has files, so that they are copied as they
-    are; otherwise its images.
-    """
+    """Return the files of a dataset, to be copied as they are; else its images."""
     pairs = getattr(dataset, "samples", None) or getattr(dataset, "_samples", None)
     files = getattr(dataset, "_image_files", None) or getattr(dataset, "_images", None)
     if files:
@@ -197,9 +195,7 @@ def _items(dataset, order: Sequence[int]) -> list[Item]:
 
 
 def _objects(annotation: str, classes: Sequence[str]) -> tuple[int, ...]:
-    """Return the labels of the objects in a file of VOC's annotations, without those
-    marked as difficult.
-    """
+    """Return the labels in a file of VOC's annotations that are not difficult."""
     shown = set()
     for item in ElementTree.parse(annotation).getroot().iter("object"):
         name = (item.findtext("name") or "").strip()
@@ -213,9 +209,7 @@ def _objects(annotation: str, classes: Sequence[str]) -> tuple[int, ...]:
 
 
 def _caltech(folder: Path, split: str) -> list[Item]:
-    """Return images of all 102 folders (torchvision leaves the background out), in the
-    order of lower-cased names.
-    """
+    """Return images of all 102 folders (torchvision leaves the background out)."""
     folders = [child.name for child in folder.iterdir() if child.is_dir()]
     folders.sort(key=str.lower)
     # the list of class names has the centred faces (Faces_easy) first
@@ -235,9 +229,7 @@ def _caltech(folder: Path, split: str) -> list[Item]:
 
 
 def _eurosat(items: list[Item], split: str) -> list[Item]:
-    """Return the split's images of every class: one of three samples that do not
-    overlap.
-    """
+    """Return the split's images of each class: one of three disjoint samples."""
     generator = random.Random(0)
     groups: dict[tuple[int, ...], list[Item]] = {}
     for item in items:

@@ -181,9 +181,7 @@ def _base(work: Path, wanted: Sequence[str]) -> Path | None:
 
 
 def _move(source: Path, target: Path) -> list[str]:
-    """Move the content of `source` into `target`, joining folders that both have;
-    return the new names.
-    """
+    """Move the content of a folder into another, and return the new names."""
     moved = []
     for child in sorted(source.iterdir()):
         place = target / child.name

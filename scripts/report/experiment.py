@@ -260,9 +260,7 @@ def _read_config(folder: Path) -> CfgNode:
 
 
 def _read_curves(folder: Path) -> Curves:
-    """Read TensorBoard's event files; if a run was resumed, an epoch's last value
-    counts.
-    """
+    """Read TensorBoard's event files; of a resumed epoch the last value counts."""
     if not any(folder.glob("events.*")):
         return Curves()
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator

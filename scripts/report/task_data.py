@@ -168,9 +168,7 @@ def targets_of(
 
 
 def find_mistakes(targets: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
-    """Return the images whose most probable class is none of theirs, the most confident
-    first.
-    """
+    """Return images whose top class is none of theirs, the most confident first."""
     predicted = probabilities.argmax(1)
     if targets.ndim == 1:
         is_wrong = predicted != targets
@@ -293,9 +291,7 @@ def _read_predictions(
 def _show_mistakes(
     task: Task, rows: np.ndarray, probabilities: np.ndarray
 ) -> list[Thumbnail]:
-    """Return thumbnails of test images in the given order, with their ranks in the
-    others.
-    """
+    """Return thumbnails of test images in this order, with their other ranks."""
     predicted = probabilities.argmax(1)
     keys = {
         "confidence": list(range(len(rows))),
