@@ -120,9 +120,7 @@ def _evidence(metric: str, targets: np.ndarray, fold: np.ndarray) -> np.ndarray:
 def _pairs(
     first: dict[str, _Side], second: dict[str, _Side]
 ) -> tuple[list[str], list[str]]:
-    """Return messages on tasks and seeds that only one side has, and the names of tasks
-    that share a seed.
-    """
+    """Return messages on what only one side has, and the tasks that share a seed."""
     absent, common = [], []
     for name in sorted(first.keys() | second.keys()):
         if name not in second:

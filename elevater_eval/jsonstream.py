@@ -98,9 +98,7 @@ class Reader:
                 return
 
     def elements(self) -> Iterator[int]:
-        """Yield the positions 0, 1, ... of the next list; read the element at each
-        before asking for the next.
-        """
+        """Yield the next list's positions; read each element before the next."""
         if self._is_empty("[]"):
             return
         for position in range(MOST_ELEMENTS + 1):

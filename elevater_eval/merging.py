@@ -30,11 +30,10 @@ def merge(parts: Sequence[PredictionFile]) -> tuple[PredictionFile | None, Issue
         folds += zip(part.rnd_seeds, part.predictions, part.sources, strict=True)
     folds.sort(key=lambda fold: fold[0])
     seeds, predictions, sources = zip(*folds, strict=True)
+    trainable = float(np.mean([part.num_trainable_params for part in parts]))
     merged = replace(
         parts[0],
-        num_trainable_params=float(
-            np.mean([part.num_trainable_params for part in parts])
-        ),
+        num_trainable_params=trainable,
         rnd_seeds=seeds,
         predictions=predictions,
         sources=sources,
@@ -50,9 +49,8 @@ def _conflicts(first: PredictionFile, other: PredictionFile) -> Iterator[str]:
             yield f"{key} is {value!r}, but {usual!r} in {source}: two experiments are mixed"
     size, other_size = first.predictions[0].shape, other.predictions[0].shape
     if size != other_size:
-        yield "predictions are {} x {}, but {} x {} in {}".format(
-            *other_size, *size, source
-        )
+        sizes = "{} x {}, but {} x {}".format(*other_size, *size)
+        yield f"predictions are {sizes} in {source}"
 
 
 def _repeated_seeds(parts: Sequence[PredictionFile]) -> Issues:
@@ -68,9 +66,7 @@ def _repeated_seeds(parts: Sequence[PredictionFile]) -> Issues:
 
 
 def one_experiment(entries: Sequence[PredictionFile]) -> Issues:
-    """Return errors for repeated tasks, and for those whose model_name or n_shot is not
-    that of most tasks.
-    """
+    """Return errors for repeated tasks, and for those of another experiment."""
     issues = []
     seen: set[str] = set()
     for entry in entries:
@@ -104,10 +100,9 @@ def uneven_seeds(entries: Sequence[PredictionFile]) -> list[tuple[str, str]]:
             parts.append(f"{_seeds(surplus)} too many")
         if parts:
             example = entries[seeds.index(usual)]
-            others = (
-                f"{example.dataset_name} has {_seeds(usual)} ({example.sources[0]})"
-            )
-            found.append((entry.where(), f"{' and '.join(parts)}; {others}"))
+            others = f"{example.dataset_name} has {_seeds(usual)}"
+            message = f"{' and '.join(parts)}; {others} ({example.sources[0]})"
+            found.append((entry.where(), message))
     return found
 
 

@@ -160,9 +160,7 @@ def top5(targets: ArrayLike, probabilities: ArrayLike) -> float:
 
 
 def macro_f1(targets: ArrayLike, probabilities: ArrayLike) -> float:
-    """Return F1 of the top-1 class, averaged over the classes that occur in targets or
-    among the predicted.
-    """
+    """Return F1 of the top-1 class, averaged over the true and predicted classes."""
     hits, actual, predicted = _confusion(targets, probabilities)
     occurs = actual + predicted > 0
     return float(np.mean(2 * hits[occurs] / (actual + predicted)[occurs]))
@@ -203,9 +201,7 @@ EXTRA = {
 def _confusion(
     targets: ArrayLike, probabilities: ArrayLike
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return for each class: images of it that are predicted as it, images of it,
-    images predicted as it.
-    """
+    """Return for each class its hits, its images, and images predicted as it."""
     scores = _scores(probabilities)
     labels = _labels(targets, scores)
     best = scores.argmax(axis=1)

@@ -100,9 +100,7 @@ def _files_of_folder(source: Path) -> list[Path]:
 
 
 def read_merged(files: Iterable[Path], only: Only = None) -> Iterator[Found]:
-    """Yield prediction files merged by task: first those that name no task, as issues,
-    then the tasks by name.
-    """
+    """Yield prediction files merged by task: those that name none first, as issues."""
     groups: dict[str, list[Path]] = {}
     for file in files:
         name = _first_member(file, {"dataset_name"})[1]

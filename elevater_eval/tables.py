@@ -11,9 +11,7 @@ DIFFERENCE_COLUMNS = "task|metric|images|seeds|A|B|B - A|from|to|p|test".split("
 
 
 def scores(result: Record) -> str:
-    """Return the result of `score`: a row for each task and the mean of each suite, a
-    column for each seed.
-    """
+    """Return the result of `score`: tasks and each suite's mean, a column a seed."""
     seeds = sorted({seed for record in result["tasks"] for seed in record["seeds"]})
     rows = []
     for record in result["tasks"]:

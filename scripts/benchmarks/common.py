@@ -1,6 +1,4 @@
-"""The harness of the benchmarks: measuring in turns, cases in their own processes,
-tables and result files.
-"""
+"""The benchmarks' harness: measures in turns, cases as processes, result files."""
 
 from __future__ import annotations
 

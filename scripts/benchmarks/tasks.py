@@ -143,9 +143,7 @@ class Watch:
         return watched
 
     def report(self) -> dict:
-        """Return seconds between the marks, and of a step: the mean of the first epoch,
-        the median of the second.
-        """
+        """Return seconds between marks, and of a step in each epoch."""
         found = {}
         for name, (first, last) in SPANS.items():
             if first in self.marks and last in self.marks:
@@ -212,9 +210,7 @@ def measure(arguments: dict) -> dict:
 
 
 def summary(cases: list[dict]) -> dict:
-    """Return the result of several runs of one case: of each time the least and the
-    median, of memory the most.
-    """
+    """Return several runs of one case: least and median times, most memory."""
     first = cases[0]
     kept = ("method", "tasks", "mixed", "steps", "tasks_in_a_batch")
     found: dict = {key: first[key] for key in kept}

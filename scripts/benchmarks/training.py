@@ -101,9 +101,7 @@ def case(given: dict, baseline: bool) -> dict:
 
 
 def peak(device: str) -> float:
-    """Return the peak memory so far in GB: torch's on a GPU, else the process's (NaN if
-    the system does not tell).
-    """
+    """Return the peak memory in GB: torch's on a GPU, else the process's, or NaN."""
     if device.startswith("cuda"):
         import torch
 

@@ -216,9 +216,7 @@ def _softcpt_prompt(settings: dict, state: dict[str, Tensor], count: int) -> Pro
 
 
 def _fixed_words(arrays: Arrays, n_ctx: int, last_words: str = "") -> str:
-    """Return the words between the vectors and the class name, from the tokens of the
-    first class.
-    """
+    """Return the words between vectors and class name, by the first class's tokens."""
     tokenizer = clip_tokenizer()
     ids = arrays["text_tokens"][0]
     rest = ids[1 + n_ctx : ids.argmax()].tolist()

@@ -82,9 +82,7 @@ class Strip:
 
 @dataclass(frozen=True)
 class Panel:
-    """The curves of one training, one below the other; `best` is the epoch that was
-    kept, or None for the last.
-    """
+    """The curves of one training; `best` is the epoch kept, None for the last."""
 
     title: str
     strips: list[Strip]

@@ -185,9 +185,7 @@ def score_classes(
     probabilities: np.ndarray,
     zero_shot: dict[int, float],
 ) -> list[ClassScore]:
-    """Return the scores of the classes that have test images, the worst first, with the
-    label's zero-shot score.
-    """
+    """Return the scores of the classes that have test images, the worst first."""
     judged = probabilities.argmax(1) if targets.ndim == 1 else probabilities
     found = []
     for label, row in enumerate(class_scores(task, targets, judged)):
@@ -200,9 +198,7 @@ def score_classes(
 def count_confusions(
     classes: Sequence[str], targets: np.ndarray, probabilities: np.ndarray
 ) -> Confusion | None:
-    """Return how often each class was taken for each other; None for a multilabel task,
-    or if that never happened.
-    """
+    """Return mistakes by pair of classes; None if multilabel, or without any."""
     if targets.ndim == 2:
         return None
     counts = confusion(targets, probabilities.argmax(1), len(classes))
@@ -266,9 +262,7 @@ def thumbnail(path: str, side: int = SIDE) -> str:
 def _read_predictions(
     stage: Stage, record: dict, task: Task, targets: np.ndarray
 ) -> tuple[np.ndarray | None, str]:
-    """Return (probabilities, problem); no probabilities without a file, or if they are
-    not of this test set.
-    """
+    """Return (probabilities, problem); None if they are not of this test set."""
     try:
         probabilities = stage.probabilities(record)
     except ValueError as error:
