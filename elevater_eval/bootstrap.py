@@ -25,9 +25,7 @@ TRIES = 10  # samples for each wanted value, of a statistic that is undefined on
 
 
 def task_generator(task: str, seed: int) -> np.random.Generator:
-    """Return the generator of a task's samples, so that tasks are sampled independently
-    of each other.
-    """
+    """Return the generator of a task's samples, independent of other tasks'."""
     return np.random.default_rng([seed, zlib.crc32(task.encode())])
 
 
@@ -85,9 +83,7 @@ def interval(resampled: np.ndarray) -> tuple[float, float]:
 def mean_interval(
     values: np.ndarray, resamples: int = 10_000, seed: int = 0
 ) -> tuple[float, float]:
-    """Return the 95 % percentile interval of the mean of values (T,), each equally
-    likely to be sampled.
-    """
+    """Return the 95 % interval of the mean of values (T,), each equally likely."""
     count = len(values)
     rows = np.random.default_rng(seed).integers(0, count, (resamples, count))
     return interval(values[rows].mean(axis=1))
@@ -137,9 +133,7 @@ def _curves(indicators: np.ndarray, scores: np.ndarray) -> list[Curve]:
 
 
 def _curve(positive: np.ndarray, scores: np.ndarray) -> Curve:
-    """Return the curve of scores (N,) of one class, for metrics of samples in which
-    images repeat.
-    """
+    """Return the curve of scores (N,) of one class; images may repeat in samples."""
     order = np.argsort(-scores, kind="stable")
     falling, hits = scores[order], positive[order].astype(np.int64)
     # of each run of equal scores
@@ -191,9 +185,7 @@ def _roc_auc(curves: list[Curve]) -> Statistic:
 
 
 def _eleven_point_map(curves: list[Curve]) -> Statistic:
-    """Return the mean 11-point precision over the classes with a positive; undefined if
-    there is none.
-    """
+    """Return the mean 11-point precision over classes with a positive; or undefined."""
     levels = RECALL_LEVELS[:-1]  # at recall 0 the precision is 1
 
     def average(hits: np.ndarray, images: np.ndarray) -> float:

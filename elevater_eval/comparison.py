@@ -11,7 +11,7 @@ import numpy as np
 from tqdm import tqdm
 
 from elevater_eval import bootstrap, metrics
-from elevater_eval.entry import PredictionFile, Record
+from elevater_eval.entry import Record
 from elevater_eval.issues import error, errors_of, raise_errors
 from elevater_eval.labels import Labels
 from elevater_eval.merging import one_experiment
@@ -96,20 +96,16 @@ def _read(source: Sources, root: Root, only: Only, tasks: Tasks) -> dict[str, _S
             continue
         outlines.append(entry.outline())
         task = tasks[entry.dataset_name]
+        scores, evidence = {}, {}
         try:
-            sides[task.name] = _side(entry, labels, task.metric)
+            for seed, fold in zip(entry.rnd_seeds, entry.predictions, strict=True):
+                scores[seed] = metrics.compute(task.metric, labels.targets, fold)
+                evidence[seed] = _evidence(task.metric, labels.targets, fold)
+            sides[task.name] = _Side(entry.model_name, labels, scores, evidence)
         except ValueError as reason:
             issues.append(error(entry.where(), str(reason)))
     raise_errors(issues + one_experiment(outlines))
     return sides
-
-
-def _side(entry: PredictionFile, labels: Labels, metric: str) -> _Side:
-    scores, evidence = {}, {}
-    for seed, fold in zip(entry.rnd_seeds, entry.predictions, strict=True):
-        scores[seed] = metrics.compute(metric, labels.targets, fold)
-        evidence[seed] = _evidence(metric, labels.targets, fold)
-    return _Side(entry.model_name, labels, scores, evidence)
 
 
 def _evidence(metric: str, targets: np.ndarray, fold: np.ndarray) -> np.ndarray:
@@ -124,9 +120,7 @@ def _evidence(metric: str, targets: np.ndarray, fold: np.ndarray) -> np.ndarray:
 def _pairs(
     first: dict[str, _Side], second: dict[str, _Side]
 ) -> tuple[list[str], list[str]]:
-    """Return messages on tasks and seeds that only one side has, and the names of tasks
-    that share a seed.
-    """
+    """Return messages on what only one side has, and the tasks that share a seed."""
     absent, common = [], []
     for name in sorted(first.keys() | second.keys()):
         if name not in second:
@@ -186,9 +180,7 @@ def _estimate(a: float, b: float, resampled: np.ndarray) -> dict[str, float]:
 def _difference(
     metric: str, targets: np.ndarray, a: _Side, b: _Side, seeds: list[int]
 ) -> bootstrap.Statistic:
-    """Return the mean over seeds of b's metric less that of a's, as a function of
-    counts.
-    """
+    """Return the mean over seeds of b's metric less a's, as a function of counts."""
     pairs = []
     for seed in seeds:
         folds = a.evidence[seed], b.evidence[seed]

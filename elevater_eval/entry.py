@@ -38,9 +38,7 @@ Folds = tuple[np.ndarray, ...]
 
 @dataclass(frozen=True, eq=False)
 class PredictionFile:
-    """Predictions of one task: the content of one prediction file, or of several seeds
-    merged.
-    """
+    """Predictions of one task: of one prediction file, or of several seeds merged."""
 
     model_name: str
     dataset_name: str
@@ -77,9 +75,12 @@ def parse_entry(record: Any, where: str) -> tuple[PredictionFile | None, Issues]
         message = f"an object with the nine keys is expected, got {kind(record)}"
         return None, [error(where, message)]
     place = place_of(record, where)
-    field_issues = errors(place, [*_name_faults(record), *_seed_faults(record)])
+    field_issues = errors(place, _name_and_seed_faults(record))
     field_issues += _count_issues(record, place)
-    field_issues += errors(place, _shot_faults(record))
+    shots = record.get("n_shot", 0)
+    if type(shots) is not int or shots < -1:
+        message = f"n_shot must be -1, 0 or a positive integer, got {show(shots)}"
+        field_issues.append(error(place, message))
     folds, fold_issues = _folds(record, place)
     issues = errors(place, _key_faults(record)) + field_issues + fold_issues
     complete = all(key in record for key in KEYS)
@@ -125,13 +126,10 @@ def _key_faults(record: Record) -> Iterator[str]:
             yield f"unknown key {printable(repr(key), 100)}; {hint}"
 
 
-def _name_faults(record: Record) -> Iterator[str]:
+def _name_and_seed_faults(record: Record) -> Iterator[str]:
     for key in ("model_name", "dataset_name"):
         if key in record and not is_name(record[key]):
             yield f"{key} must be a non-empty string of printable characters, got {show(record[key])}"
-
-
-def _seed_faults(record: Record) -> Iterator[str]:
     if "rnd_seeds" not in record:
         return
     seeds = record["rnd_seeds"]
@@ -185,12 +183,6 @@ def _count_fault(key: str, value: Any, several_seeds: bool) -> str:
     return ""
 
 
-def _shot_faults(record: Record) -> Iterator[str]:
-    shots = record.get("n_shot", 0)
-    if type(shots) is not int or shots < -1:
-        yield f"n_shot must be -1, 0 or a positive integer, got {show(shots)}"
-
-
 def _folds(record: Record, where: str) -> tuple[Folds | None, Issues]:
     if "predictions" not in record:
         return None, []
@@ -218,9 +210,7 @@ def _folds(record: Record, where: str) -> tuple[Folds | None, Issues]:
 
 
 def fold_place(where: str, seeds: Any, fold: int) -> str:
-    """Return the name of a fold by its seed, or by its position if it has none, for
-    messages.
-    """
+    """Return a fold's name by its seed, or else by its position, for messages."""
     if isinstance(seeds, list) and fold < len(seeds):
         seed = seeds[fold]
         if type(seed) is int:

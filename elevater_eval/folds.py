@@ -1,6 +1,4 @@
-"""Folds: the matrix (N, C) that an entry holds for each seed, read from JSON and
-checked.
-"""
+"""Folds: an entry's matrix (N, C) for each seed, read from JSON and checked."""
 
 from __future__ import annotations
 
@@ -118,9 +116,7 @@ def _first_fault(rows: list[Any], first: int, columns: int | None) -> str:
 
 
 def fold_faults(fold: np.ndarray) -> list[str]:
-    """Return a message for values that are not finite, and one for those outside [0,
-    1].
-    """
+    """Return messages for values that are not finite and for those outside [0, 1]."""
     if fold.min() >= 0 and fold.max() <= 1:  # False if there is a NaN
         return []
     finite = np.isfinite(fold)

@@ -61,9 +61,7 @@ def errors_of(issues: Iterable[Issue]) -> Issues:
 
 
 def raise_errors(issues: Iterable[Issue]) -> None:
-    """Raise InvalidSubmissionError with the errors among the findings, if there are
-    any.
-    """
+    """Raise InvalidSubmissionError with the errors among the findings, if any."""
     errors = errors_of(issues)
     if errors:
         raise InvalidSubmissionError(errors)

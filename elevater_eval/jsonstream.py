@@ -78,9 +78,7 @@ class Reader:
                     return value
 
     def members(self) -> Iterator[str]:
-        """Yield the keys of the next object; read the value of each before asking for
-        the next key.
-        """
+        """Yield the next object's keys; read each value before the next key."""
         seen: set[str] = set()
         if self._is_empty("{}"):
             return
@@ -100,9 +98,7 @@ class Reader:
                 return
 
     def elements(self) -> Iterator[int]:
-        """Yield the positions 0, 1, ... of the next list; read the element at each
-        before asking for the next.
-        """
+        """Yield the next list's positions; read each element before the next."""
         if self._is_empty("[]"):
             return
         for position in range(MOST_ELEMENTS + 1):
@@ -140,9 +136,7 @@ class Reader:
         return faults
 
     def _end_of_lists(self) -> int:
-        """Return the end of the list of lists, or else of the last one in the buffer
-        that may be whole.
-        """
+        """Return the end of the lists, or of the last that may be whole."""
         if len(self._text) - self._at < self._block // 2:
             self._more()
         end = CLOSED_TWICE.search(self._text, self._at)
@@ -164,9 +158,7 @@ class Reader:
         return elements
 
     def _is_empty(self, brackets: str) -> bool:
-        """Read an opening bracket, and the closing one if it follows; return if it
-        does.
-        """
+        """Read an opening bracket, and return if the closing one followed."""
         self._take(brackets[0])
         if self.peek() != brackets[1]:
             return False
@@ -183,9 +175,7 @@ class Reader:
         return found
 
     def _more(self) -> bool:
-        """Drop the part of the buffer that is read, and double the rest; return False
-        at the end of the text.
-        """
+        """Drop the read part of the buffer and read on; return False at the end."""
         if self._ended:
             return False
         if len(self._text) - self._at > LONGEST:

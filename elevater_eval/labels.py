@@ -1,6 +1,4 @@
-"""Labels of a test set, read from its index file in the order in which predictions are
-submitted.
-"""
+"""Labels of a test set, read from its index file in the order of submissions."""
 
 from __future__ import annotations
 
@@ -118,9 +116,7 @@ def _lines(path: Path) -> list[str]:
 
 
 def _read_coco(path: Path) -> tuple[list[list[int]], int]:
-    """Return labels for each image, by id, as positions of the categories, sorted by
-    id.
-    """
+    """Return each image's labels, by id, as positions of the categories by id."""
     try:
         content: Any = json.loads(_read(path))
     except (json.JSONDecodeError, RecursionError) as error:

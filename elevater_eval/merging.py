@@ -1,6 +1,4 @@
-"""Consistency: the parts of one task over seeds, merged, and the tasks of one
-experiment.
-"""
+"""Consistency of a task's parts over seeds, which are merged, and of all tasks."""
 
 from __future__ import annotations
 
@@ -20,9 +18,7 @@ SAME_OVER_SEEDS = ("model_name", *COUNTS[1:], "n_shot")
 
 
 def merge(parts: Sequence[PredictionFile]) -> tuple[PredictionFile | None, Issues]:
-    """Return one entry of the parts of one task, its seeds ascending; None with the
-    issues if the parts conflict.
-    """
+    """Return the parts of one task as one entry, None if they conflict; and issues."""
     issues = []
     for part in parts[1:]:
         issues += errors(part.where(), _conflicts(parts[0], part))
@@ -34,11 +30,10 @@ def merge(parts: Sequence[PredictionFile]) -> tuple[PredictionFile | None, Issue
         folds += zip(part.rnd_seeds, part.predictions, part.sources, strict=True)
     folds.sort(key=lambda fold: fold[0])
     seeds, predictions, sources = zip(*folds, strict=True)
+    trainable = float(np.mean([part.num_trainable_params for part in parts]))
     merged = replace(
         parts[0],
-        num_trainable_params=float(
-            np.mean([part.num_trainable_params for part in parts])
-        ),
+        num_trainable_params=trainable,
         rnd_seeds=seeds,
         predictions=predictions,
         sources=sources,
@@ -54,9 +49,8 @@ def _conflicts(first: PredictionFile, other: PredictionFile) -> Iterator[str]:
             yield f"{key} is {value!r}, but {usual!r} in {source}: two experiments are mixed"
     size, other_size = first.predictions[0].shape, other.predictions[0].shape
     if size != other_size:
-        yield "predictions are {} x {}, but {} x {} in {}".format(
-            *other_size, *size, source
-        )
+        sizes = "{} x {}, but {} x {}".format(*other_size, *size)
+        yield f"predictions are {sizes} in {source}"
 
 
 def _repeated_seeds(parts: Sequence[PredictionFile]) -> Issues:
@@ -72,9 +66,7 @@ def _repeated_seeds(parts: Sequence[PredictionFile]) -> Issues:
 
 
 def one_experiment(entries: Sequence[PredictionFile]) -> Issues:
-    """Return errors for repeated tasks, and for those whose model_name or n_shot is not
-    that of most tasks.
-    """
+    """Return errors for repeated tasks, and for those of another experiment."""
     issues = []
     seen: set[str] = set()
     for entry in entries:
@@ -98,9 +90,9 @@ def uneven_seeds(entries: Sequence[PredictionFile]) -> list[tuple[str, str]]:
     found = []
     seeds = [tuple(sorted(entry.rnd_seeds)) for entry in entries]
     usual = _most_frequent(seeds)
-    for entry, own in zip(entries, seeds, strict=True):
-        missing = sorted(set(usual).difference(own))
-        surplus = sorted(set(own).difference(usual))
+    for entry, taken in zip(entries, seeds, strict=True):
+        missing = sorted(set(usual).difference(taken))
+        surplus = sorted(set(taken).difference(usual))
         parts = []
         if missing:
             parts.append(f"{_seeds(missing)} missing")
@@ -108,10 +100,9 @@ def uneven_seeds(entries: Sequence[PredictionFile]) -> list[tuple[str, str]]:
             parts.append(f"{_seeds(surplus)} too many")
         if parts:
             example = entries[seeds.index(usual)]
-            others = (
-                f"{example.dataset_name} has {_seeds(usual)} ({example.sources[0]})"
-            )
-            found.append((entry.where(), f"{' and '.join(parts)}; {others}"))
+            others = f"{example.dataset_name} has {_seeds(usual)}"
+            message = f"{' and '.join(parts)}; {others} ({example.sources[0]})"
+            found.append((entry.where(), message))
     return found
 
 

@@ -22,9 +22,7 @@ RECALL_LEVELS = np.linspace(1, 0, 11)
 
 
 def accuracy(targets: ArrayLike, probabilities: ArrayLike) -> float:
-    """Return the top-1 accuracy of integer ``targets`` (N,); equal probabilities go to
-    the lowest class.
-    """
+    """Return top-1 accuracy of integers (N,); equal scores go to the lowest class."""
     scores = _scores(probabilities)
     labels = _labels(targets, scores)
     return float(np.mean(scores.argmax(axis=1) == labels))
@@ -43,9 +41,10 @@ def mean_per_class(targets: ArrayLike, probabilities: ArrayLike) -> float:
     if targets.ndim == 2:
         indicators = _indicators(targets, scores)
         if (indicators.sum(axis=1) != 1).any():
-            raise ValueError(
+            message = (
                 "mean-per-class: every row of one-hot targets must hold exactly one 1"
             )
+            raise ValueError(message)
         labels = indicators.argmax(axis=1)
     else:
         labels = _labels(targets, scores)
@@ -97,19 +96,18 @@ def roc_auc(targets: ArrayLike, probabilities: ArrayLike) -> float:
         constant = targets.min(axis=0) == targets.max(axis=0)
         one_sided = np.flatnonzero(constant)
         if one_sided.size:
-            raise ValueError(
-                f"roc_auc: column {one_sided[0]} of targets holds only one class; both 0 and 1 are needed"
-            )
+            message = f"roc_auc: column {one_sided[0]} of targets holds only one class; both 0 and 1 are needed"
+            raise ValueError(message)
         return float(roc_auc_score(targets, scores))
     if scores.shape[1] != 2:
-        raise ValueError(
-            f"roc_auc: targets of shape (N,) need two classes, probabilities have {scores.shape[1]}"
-        )
+        message = f"roc_auc: targets of shape (N,) need two classes, probabilities have {scores.shape[1]}"
+        raise ValueError(message)
     labels = _labels(targets, scores)
     if labels.min() == labels.max():
-        raise ValueError(
+        message = (
             f"roc_auc: targets hold only class {labels[0]}; both 0 and 1 are needed"
         )
+        raise ValueError(message)
     return float(roc_auc_score(labels, scores[:, 1]))
 
 
@@ -136,9 +134,7 @@ def _sklearn_metrics() -> ModuleType:
 
 
 def compute(name: str, targets: ArrayLike, probabilities: ArrayLike) -> float:
-    """Return the metric with ELEVATER's name: accuracy, mean-per-class, 11point_mAP or
-    roc_auc.
-    """
+    """Return the metric of this name, one of ELEVATER's four (``METRICS``)."""
     known(name, METRICS, "metric")
     return METRICS[name](targets, probabilities)
 
@@ -164,9 +160,7 @@ def top5(targets: ArrayLike, probabilities: ArrayLike) -> float:
 
 
 def macro_f1(targets: ArrayLike, probabilities: ArrayLike) -> float:
-    """Return F1 of the top-1 class, averaged over the classes that occur in targets or
-    among the predicted.
-    """
+    """Return F1 of the top-1 class, averaged over the true and predicted classes."""
     hits, actual, predicted = _confusion(targets, probabilities)
     occurs = actual + predicted > 0
     return float(np.mean(2 * hits[occurs] / (actual + predicted)[occurs]))
@@ -175,9 +169,7 @@ def macro_f1(targets: ArrayLike, probabilities: ArrayLike) -> float:
 def per_class_recall(
     targets: ArrayLike, probabilities: ArrayLike
 ) -> list[float | None]:
-    """Return recall of the top-1 class for each class; None for a class without an
-    image.
-    """
+    """Return each class's recall of the top-1 class; None without an image."""
     hits, actual, _ = _confusion(targets, probabilities)
     pairs = zip(hits, actual, strict=True)
     return [float(hit / count) if count else None for hit, count in pairs]
@@ -209,9 +201,7 @@ EXTRA = {
 def _confusion(
     targets: ArrayLike, probabilities: ArrayLike
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return for each class: images of it that are predicted as it, images of it,
-    images predicted as it.
-    """
+    """Return for each class its hits, its images, and images predicted as it."""
     scores = _scores(probabilities)
     labels = _labels(targets, scores)
     best = scores.argmax(axis=1)
@@ -225,9 +215,8 @@ def _confusion(
 def _scores(probabilities: ArrayLike) -> np.ndarray:
     scores = np.asarray(probabilities)
     if scores.ndim != 2 or 0 in scores.shape:
-        raise ValueError(
-            f"probabilities must have shape (images, classes) and not be empty, got {scores.shape}"
-        )
+        message = f"probabilities must have shape (images, classes) and not be empty, got {scores.shape}"
+        raise ValueError(message)
     if scores.dtype.kind not in "fiu":
         kind = f"got dtype {scores.dtype}"
         raise ValueError(f"probabilities must be real numbers, {kind}")
@@ -239,23 +228,20 @@ def _scores(probabilities: ArrayLike) -> np.ndarray:
 def _labels(targets: ArrayLike, scores: np.ndarray) -> np.ndarray:
     labels = np.asarray(targets)
     if labels.shape != scores.shape[:1]:
-        raise ValueError(
-            f"targets must have shape ({scores.shape[0]},) to fit the probabilities, got {labels.shape}"
-        )
+        message = f"targets must have shape ({scores.shape[0]},) to fit the probabilities, got {labels.shape}"
+        raise ValueError(message)
     if labels.dtype.kind not in "iu":
         raise ValueError(f"targets must be integers, got dtype {labels.dtype}")
     if labels.min() < 0 or labels.max() >= scores.shape[1]:
-        raise ValueError(
-            f"targets must lie in 0..{scores.shape[1] - 1}, got {labels.min()}..{labels.max()}"
-        )
+        message = f"targets must lie in 0..{scores.shape[1] - 1}, got {labels.min()}..{labels.max()}"
+        raise ValueError(message)
     return labels
 
 
 def _indicators(targets: np.ndarray, scores: np.ndarray) -> np.ndarray:
     if targets.shape != scores.shape:
-        raise ValueError(
-            f"targets of shape {targets.shape} do not fit probabilities of shape {scores.shape}"
-        )
+        message = f"targets of shape {targets.shape} do not fit probabilities of shape {scores.shape}"
+        raise ValueError(message)
     if not np.isin(targets, (0, 1)).all():
         raise ValueError("a matrix of targets must hold only 0 and 1")
     return targets.astype(np.int64)

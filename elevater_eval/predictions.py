@@ -102,9 +102,7 @@ def _valid(entry: PredictionFile | None, issues: Issues) -> PredictionFile:
 
 
 def json_pieces(entry: PredictionFile) -> Iterator[str]:
-    """Yield the entry as JSON text, in pieces, so that large predictions never exist as
-    one string.
-    """
+    """Yield the entry as JSON text in pieces, as it may be large."""
     head = {key: getattr(entry, key) for key in KEYS if key != "predictions"}
     yield json.dumps(head, ensure_ascii=False)[:-1] + ', "predictions": ['
     for i, fold in enumerate(entry.predictions):

@@ -1,6 +1,4 @@
-"""Entries of submissions and prediction files, one task at a time: only one task is in
-memory at once.
-"""
+"""Entries of submissions and prediction files; one task is in memory at once."""
 
 from __future__ import annotations
 
@@ -72,9 +70,7 @@ def path_list(sources: Sources) -> list[Path]:
 
 
 def prediction_files(sources: Sources) -> list[Path]:
-    """Return the prediction files of folders, run folders and files, sorted within each
-    folder, each once.
-    """
+    """Return the prediction files of folders, runs and files, sorted, each once."""
     files: dict[Path, Path] = {}
     for source in path_list(sources):
         if source.is_dir():
@@ -95,9 +91,8 @@ def _files_of_folder(source: Path) -> list[Path]:
     if not folder.is_dir():
         folder = source
         if (source / "adapt").is_dir():
-            raise FileNotFoundError(
-                f"{source} holds no predictions/ yet: its run of two stages has not ended"
-            )
+            message = f"{source} holds no predictions/ yet: its run of two stages has not ended"
+            raise FileNotFoundError(message)
     files = sorted(folder.glob("*.json"))
     if not files:
         raise FileNotFoundError(f"{folder} holds no prediction files (*.json)")
@@ -105,9 +100,7 @@ def _files_of_folder(source: Path) -> list[Path]:
 
 
 def read_merged(files: Iterable[Path], only: Only = None) -> Iterator[Found]:
-    """Yield prediction files merged by task: first those that name no task, as issues,
-    then the tasks by name.
-    """
+    """Yield prediction files merged by task: those that name none first, as issues."""
     groups: dict[str, list[Path]] = {}
     for file in files:
         name = _first_member(file, {"dataset_name"})[1]

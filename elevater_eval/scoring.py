@@ -137,9 +137,7 @@ def _extra(
 def suite_means(
     records: list[Record], tasks: Tasks, key: str = "score"
 ) -> list[Record]:
-    """Return the mean of the records' score over the tasks of each suite; reference
-    tasks do not count.
-    """
+    """Return the records' mean score over each suite, reference tasks left out."""
     means = []
     for suite in sorted({record["suite"] for record in records}):
         wanted = members(tasks, suite)

@@ -11,9 +11,7 @@ DIFFERENCE_COLUMNS = "task|metric|images|seeds|A|B|B - A|from|to|p|test".split("
 
 
 def scores(result: Record) -> str:
-    """Return the result of `score`: a row for each task and the mean of each suite, a
-    column for each seed.
-    """
+    """Return the result of `score`: tasks and each suite's mean, a column a seed."""
     seeds = sorted({seed for record in result["tasks"] for seed in record["seeds"]})
     rows = []
     for record in result["tasks"]:
@@ -40,9 +38,7 @@ def extras(result: Record, names: Sequence[str]) -> str:
 
 
 def differences(result: Record) -> str:
-    """Return the result of `compare`: a row for each task and for the mean of each
-    suite.
-    """
+    """Return the result of `compare`: a row for each task and each suite's mean."""
     rows = []
     for record in result["tasks"]:
         seeds = seed_list(record["seeds"])
@@ -64,9 +60,7 @@ def outlines(entries: Sequence[PredictionFile]) -> str:
 
 
 def aligned(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    """Return lines of equal columns: the first column to the left, the others to the
-    right.
-    """
+    """Return lines of equal columns, the first to the left, others to the right."""
     lines = [[str(cell) for cell in row] for row in (head, *rows)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     lines.insert(1, ["-" * width for width in widths])

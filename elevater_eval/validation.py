@@ -1,6 +1,4 @@
-"""Checks of a submission: is it well formed, does it fit its tasks, is it complete for
-the leaderboard.
-"""
+"""Checks of a submission: its form, its tasks, what the leaderboard needs."""
 
 from __future__ import annotations
 
@@ -59,9 +57,7 @@ def inspect(
     leaderboard: bool = False,
     tasks: Tasks | None = None,
 ) -> tuple[list[PredictionFile], Issues]:
-    """Return the outlines of the entries that can be read, and the result of
-    `validate`.
-    """
+    """Return outlines of the entries that can be read, and the result of `validate`."""
     tasks = load_tasks() if tasks is None else tasks
     if root is not None:
         check_root(root)
@@ -185,9 +181,7 @@ def _sum_issues(entry: PredictionFile) -> Issues:
 def leaderboard_gaps(
     entries: Entries, tasks: Tasks, all_read: bool = True
 ) -> list[Gap]:
-    """Return (where, message) for each way in which well-formed entries are no complete
-    leaderboard entry.
-    """
+    """Return (place, message) for each lack of a complete leaderboard entry."""
     on_track = [entry for entry in entries if entry.n_shot in TRACKS]
     off_track = [entry for entry in entries if entry.n_shot not in TRACKS]
     gaps = []

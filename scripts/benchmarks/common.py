@@ -1,6 +1,4 @@
-"""The harness of the benchmarks: measuring in turns, cases in their own processes,
-tables and result files.
-"""
+"""The benchmarks' harness: measures in turns, cases as processes, result files."""
 
 from __future__ import annotations
 
@@ -57,9 +55,7 @@ def timed(
 def medians_in_turns(
     measures: Mapping[str, Callable[[], float]], rounds: int
 ) -> dict[str, float]:
-    """Return the median of each measure over `rounds`; the measures take turns, so that
-    all meet the same load.
-    """
+    """Return each measure's median over `rounds`; they take turns under one load."""
     values: dict[str, list[float]] = {name: [] for name in measures}
     for _ in range(rounds):
         for name, measure in measures.items():

@@ -40,9 +40,7 @@ def name_of(task: int) -> str:
 
 
 def class_names(task: int, count: int = CLASSES) -> list[str]:
-    """Return the class names of the task at this position; up to 112,000 classes of a
-    suite are all different.
-    """
+    """Return the class names of the task at this position, different in all tasks."""
     names = itertools.product(*map(str.split, WORDS))
     chosen = itertools.islice(names, task * count, (task + 1) * count)
     return [" ".join(words) for words in chosen]
@@ -73,9 +71,7 @@ def write_task(folder: Path, task: int, classes: int = CLASSES) -> None:
 
 
 def write_suite(root: Path, tasks: int, classes: int = CLASSES) -> None:
-    """Write the first `tasks` tasks below the data root `root`; those that are there
-    already are kept.
-    """
+    """Write the first tasks below a data root; those that are there are kept."""
     for task in range(tasks):
         folder = root / FOLDER / name_of(task)
         if not folder.is_dir():
@@ -84,9 +80,7 @@ def write_suite(root: Path, tasks: int, classes: int = CLASSES) -> None:
 
 
 def register_suite(tasks: int) -> list[type[Task]]:
-    """Register the first `tasks` tasks, as a module dropped into `datasets/` would, and
-    return their classes.
-    """
+    """Register the first tasks, as a plugin would, and return their classes."""
     classes = []
     for name in map(name_of, range(tasks)):
         attributes = {"name": name, "root_folder": f"{FOLDER}/{name}"}

@@ -111,7 +111,6 @@ def compare(
 
 
 def main() -> int:
-    """Run the command line."""
     parser = new_parser(__doc__, images=1000, batch_size=64, rounds=3)
     add = parser.add_argument
     add("--architecture", default="ViT-B-16", help="an open_clip name")

@@ -56,9 +56,7 @@ class Reading:
 
 
 def jpegs(count: int, seed: int = 0) -> list[bytes]:
-    """Return encoded images of soft noise, as hard to decode as photographs: 40 to 80
-    KB each.
-    """
+    """Return JPEGs of soft noise of 40 to 80 KB, as hard to decode as photographs."""
     rng = np.random.default_rng(seed)
     contents = []
     for _ in range(count):
@@ -81,9 +79,7 @@ def write_zip(path: Path, contents: list[bytes]) -> list[str]:
 
 
 def handles(path: Path) -> int:
-    """Return how many open files of this process are `path`; 0 if the system does not
-    tell.
-    """
+    """Return how many open files of this process are `path`; 0 if unknown."""
     found = 0
     for link in Path("/proc/self/fd").glob("*"):
         with suppress(OSError):
@@ -92,9 +88,7 @@ def handles(path: Path) -> int:
 
 
 def rate(dataset: Reading, workers: int, held: list[int]) -> float:
-    """Return images a second once all workers have delivered; the handles that workers
-    held are added to `held`.
-    """
+    """Return images a second of warm workers; add the handles that they held."""
     from torch.utils.data import DataLoader
 
     prefetched = 4 if workers else None
@@ -136,7 +130,6 @@ def compare(images: int, workers: int, rounds: int, folder: Path) -> dict:
 
 
 def main() -> int:
-    """Run the command line."""
 
     def measure(options: argparse.Namespace, folder: Path) -> Iterator[dict]:
         import torch

@@ -98,7 +98,6 @@ def grid(folder: Path, prompts: int = 20) -> dict:
 
 
 def main() -> int:
-    """Run the command line."""
     parser = new_parser(__doc__)
     named = "an open_clip name, or pocket"
     parser.add_argument("--architecture", default="ViT-B-16-quickgelu", help=named)

@@ -62,7 +62,6 @@ def compare(options: argparse.Namespace, folder: Path) -> Iterator[dict]:
 
 
 def main() -> int:
-    """Run the command line."""
     parser = new_parser(__doc__, rounds=30)
     add = parser.add_argument
     add("--architecture", default="ViT-B-16", help="an open_clip name")

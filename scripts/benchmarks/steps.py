@@ -159,9 +159,7 @@ def our_step(
 
 
 def floor_step(clip: nn.Module, n_ctx: int, images: Tensor, autocast: Autocast) -> Step:
-    """Return a step of the bare image tower with deep prompts, forward and backward, in
-    open_clip's own blocks.
-    """
+    """Return a step of the bare image tower with deep prompts in open_clip's blocks."""
     tower = clip.visual.transformer
     shape = len(tower.resblocks), 1, n_ctx, tower.width
     tokens = torch.randn(shape, device=images.device, requires_grad=True)

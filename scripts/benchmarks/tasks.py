@@ -25,23 +25,15 @@ import tempfile
 import time
 from collections import defaultdict
 from contextlib import ExitStack, suppress
-from itertools import pairwise, product
+from itertools import product
 from pathlib import Path
 from unittest.mock import patch
 
-from .common import (
-    ROOT,
-    add_output_dir,
-    comma_separated,
-    machine,
-    new_parser,
-    run_case,
-    table,
-    write_result,
-)
+import numpy as np
 
-Moment = tuple[float, float]  # wall clock, CPU seconds of this process
-CLOCKS = ("wall", "cpu")
+from . import common
+
+CLOCKS = ("wall", "cpu")  # of this process
 COLUMNS = (
     "method|tasks|tasks in a batch|start, s|start, CPU s|of it imports|building|memory, GB|step, ms|"
     "step / that of the fewest tasks|of medians|with first visits, ms"
@@ -61,9 +53,14 @@ class _Enough(BaseException):
     """Ends an epoch, or a run, that has been measured."""
 
 
-def between(first: Moment, last: Moment) -> dict[str, float]:
-    """Return the seconds from one moment to another, of both clocks."""
-    return {"wall": round(last[0] - first[0], 5), "cpu": round(last[1] - first[1], 5)}
+def moment() -> np.ndarray:
+    """Return the seconds of both clocks (2,)."""
+    return np.array([time.time(), time.process_time()])
+
+
+def by_clock(seconds: np.ndarray) -> dict[str, float]:
+    """Return the seconds of both clocks (2,) by the clock's name."""
+    return dict(zip(CLOCKS, seconds.round(5).tolist(), strict=True))
 
 
 class Watch:
@@ -75,16 +72,16 @@ class Watch:
 
     def __init__(self, started: float, steps: int) -> None:
         self.limit = steps
-        self.marks: dict[str, Moment] = {"started": (started, 0.0)}
+        self.marks = {"started": np.array([started, 0.0])}
         self.memory: dict[str, float] = {}
         # when each of their steps ended, the first one's start before
-        self.epochs: list[list[Moment]] = []
+        self.epochs: list[list[np.ndarray]] = []
         self.present: list[int] = []  # how many tasks there were in each batch
 
     def mark(self, name: str) -> None:
         """Record the time, and the most memory that the process has had so far in GB."""
         if name not in self.marks:
-            self.marks[name] = time.time(), time.process_time()
+            self.marks[name] = moment()
             peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
             self.memory[name] = round(peak * 1024 / 1e9, 3)
 
@@ -121,7 +118,7 @@ class Watch:
             self.epochs.append([])
             number = len(self.epochs)
             self.mark(f"epoch {number}")
-            self.epochs[-1].append((time.time(), time.process_time()))
+            self.epochs[-1].append(moment())
             try:
                 function(trainer)
             except _Enough:
@@ -136,7 +133,7 @@ class Watch:
     def _step(self, function):
         def watched(trainer, batch):
             result = function(trainer, batch)
-            self.epochs[-1].append((time.time(), time.process_time()))
+            self.epochs[-1].append(moment())
             self.present.append(len(batch["task"].unique()))
             self.mark("first step")
             if len(self.epochs[-1]) > self.limit > 0:
@@ -146,27 +143,18 @@ class Watch:
         return watched
 
     def report(self) -> dict:
-        """Return seconds between the marks, and of a step: the mean of the first epoch,
-        the median of the second.
-        """
-        found: dict = {}
+        """Return seconds between marks, and of a step in each epoch."""
+        found = {}
         for name, (first, last) in SPANS.items():
             if first in self.marks and last in self.marks:
-                found[name] = between(self.marks[first], self.marks[last])
-        first_epoch, later = (
-            [between(*pair) for pair in pairwise(epoch)] for epoch in self.epochs
-        )
-        for name, steps, summarize in (
-            ("first_visit_step", first_epoch, statistics.mean),
-            ("step", later, statistics.median),
-            ("shortest_step", later, min),
-        ):
-            found[name] = {
-                clock: summarize([step[clock] for step in steps]) for clock in CLOCKS
-            }
+                found[name] = by_clock(self.marks[last] - self.marks[first])
+        first, later = (np.diff(epoch, axis=0) for epoch in self.epochs)
         return found | {
+            "first_visit_step": by_clock(first.mean(axis=0)),
+            "step": by_clock(np.median(later, axis=0)),
+            "shortest_step": by_clock(later.min(axis=0)),
             "tasks_in_a_batch": round(statistics.mean(self.present), 2),
-            "steps_an_epoch": len(first_epoch),
+            "steps_an_epoch": len(first),
             "memory": self.memory,
         }
 
@@ -217,13 +205,12 @@ def measure(arguments: dict) -> dict:
             "MVLPT_CACHE": folder,
         }
         given = arguments | {"folder": f"{folder}/run", "started": time.time()}
-        return arguments | run_case("scripts.benchmarks.tasks", given, environment)
+        found = common.run_case("scripts.benchmarks.tasks", given, environment)
+        return arguments | found
 
 
 def summary(cases: list[dict]) -> dict:
-    """Return the result of several runs of one case: of each time the least and the
-    median, of memory the most.
-    """
+    """Return several runs of one case: least and median times, most memory."""
     first = cases[0]
     kept = ("method", "tasks", "mixed", "steps", "tasks_in_a_batch")
     found: dict = {key: first[key] for key in kept}
@@ -257,24 +244,23 @@ def markdown(rows: list[dict]) -> str:
         cells += [f"{step[key] / base[key]:.2f}" for key in ("min", "median")]
         cells.append(f"{1000 * row['first_visit_step']['cpu']['min']:.1f}")
         lines.append(cells)
-    return table(COLUMNS, lines, left=("method",))
+    return common.table(COLUMNS, lines, left=("method",))
 
 
 def main() -> int:
-    """Run the command line."""
-    parser = new_parser(__doc__, steps=60, rounds=3, batch_size=16)
+    parser = common.new_parser(__doc__, steps=60, rounds=3, batch_size=16)
     add = parser.add_argument
-    add("--methods", type=comma_separated(), default=["MVPT", "MCoOp"])
-    add("--tasks", type=comma_separated(int), default=[10, 1000])
+    add("--methods", type=common.comma_separated(), default=["MVPT", "MCoOp"])
+    add("--tasks", type=common.comma_separated(int), default=[10, 1000])
     mixed = "batches of images of any task: more tasks, more classes in a step"
     add("--mixed", action="store_true", help=mixed)
     whole = "whole epochs, validation and test as well (minutes)"
     add("--whole", action="store_true", help=whole)
     add("--threads", type=int, default=1, help="of the arithmetic")
     place = "where the suite is, or is to be written"
-    add("--data", type=Path, default=ROOT / "data" / "many_tasks", help=place)
+    add("--data", type=Path, default=common.ROOT / "data" / "many_tasks", help=place)
     add("--case", type=json.loads, help=argparse.SUPPRESS)
-    add_output_dir(parser)
+    common.add_output_dir(parser)
     options = parser.parse_args()
     if options.case:
         print("\n" + json.dumps(case(options.case)))
@@ -291,10 +277,11 @@ def main() -> int:
             one = measure({"method": method, "tasks": tasks} | shared)
             found[method, tasks].append(one)
             print(json.dumps(one), file=sys.stderr, flush=True)
-    rows = [summary(cases) for cases in found.values()]
+    rows = [summary(same) for same in found.values()]
     text = markdown(rows)
-    result = {"machine": machine(), "summary": rows, "cases": sum(found.values(), [])}
-    write_result(options.output_dir, "benchmark_tasks", result, text)
+    cases = sum(found.values(), [])
+    result = {"machine": common.machine(), "summary": rows, "cases": cases}
+    common.write_result(options.output_dir, "benchmark_tasks", result, text)
     print(text)
     return 0
 

@@ -27,17 +27,7 @@ from tqdm import tqdm
 
 from toolkit.common.markers import fill
 
-from .common import (
-    ROOT,
-    add_output_dir,
-    comma_separated,
-    machine,
-    new_parser,
-    run_case,
-    table,
-    usable_device,
-    write_result,
-)
+from . import common
 
 COLUMNS = {
     "method": ("method", "{}"),
@@ -58,9 +48,7 @@ SHARED = ("architecture", "device", "batch_size", "n_ctx", "rounds", "clock")
 
 
 def cases(options: argparse.Namespace) -> list[dict]:
-    """Return the arguments of `case` for each; a class token position matters only if
-    there is a text prompt.
-    """
+    """Return the arguments of each case; only text prompts have a token position."""
     found = []
     shared = {key: getattr(options, key) for key in SHARED}
     for method, classes, precision in itertools.product(
@@ -113,9 +101,7 @@ def case(given: dict, baseline: bool) -> dict:
 
 
 def peak(device: str) -> float:
-    """Return the peak memory so far in GB: torch's on a GPU, else the process's (NaN if
-    the system does not tell).
-    """
+    """Return the peak memory in GB: torch's on a GPU, else the process's, or NaN."""
     if device.startswith("cuda"):
         import torch
 
@@ -150,23 +136,22 @@ def markdown(results: list[dict], where: dict) -> str:
             form = COLUMNS[key][1] if key in result else ""
             row.append(form.format(result.get(key)))
         rows.append(row)
-    return f"{heading}\n\n{table(titles, rows, left=('method', 'class token', 'precision'))}"
+    return f"{heading}\n\n{common.table(titles, rows, left=('method', 'class token', 'precision'))}"
 
 
 def main() -> int:
-    """Run the command line."""
-    parser = new_parser(
+    parser = common.new_parser(
         "How long a training step takes and how much memory it needs, beside the bare image tower.",
         batch_size=8,
         n_ctx=16,
         rounds=3,
     )
     add = parser.add_argument
-    words = comma_separated()
+    words, numbers = common.comma_separated(), common.comma_separated(int)
     many = "the first of the 2,191 of the 11 source sets"
     named = "an open_clip name, or pocket"
     add("--methods", type=words, default=["VPT", "CoOp", "UPT"])
-    add("--classes", type=comma_separated(int), default=[100, 1000, 2191], help=many)
+    add("--classes", type=numbers, default=[100, 1000, 2191], help=many)
     add("--positions", type=words, default=["end", "middle"])
     add("--precision", type=words, default=["fp32"], help="fp32, bf16, fp16")
     add("--architecture", default="ViT-B-16-quickgelu", help=named)
@@ -178,24 +163,24 @@ def main() -> int:
     add("--baseline-classes", type=int, default=1000, help=most)
     add("--write", action="store_true", help="put the table into BENCHMARKS.md")
     add("--case", type=json.loads, help=argparse.SUPPRESS)
-    add_output_dir(parser)
+    common.add_output_dir(parser)
     options = parser.parse_args()
     if options.case:
         print(json.dumps(case(**options.case)))
         return 0
-    options.device = usable_device(options.device)
+    options.device = common.usable_device(options.device)
     results = []
     for given in tqdm(cases(options), unit="case", dynamic_ncols=True):
         baseline = options.baseline and given["classes"] <= options.baseline_classes
         arguments = {"given": given, "baseline": baseline}
-        results.append(run_case("scripts.benchmarks.training", arguments))
+        results.append(common.run_case("scripts.benchmarks.training", arguments))
         tqdm.write(json.dumps(results[-1]), file=sys.stderr)
-    where = machine(options.device)
+    where = common.machine(options.device)
     text = markdown(results, where)
     result = {"machine": where, "results": results}
-    write_result(options.output_dir, "benchmark", result, text)
+    common.write_result(options.output_dir, "benchmark", result, text)
     if options.write:
-        fill(ROOT / "BENCHMARKS.md", "steps", text)
+        fill(common.ROOT / "BENCHMARKS.md", "steps", text)
     print(text)
     return 0
 

@@ -33,9 +33,7 @@ Arrays = Mapping[str, np.ndarray]
 
 @dataclass(frozen=True)
 class Case:
-    """One case: its arrays without the case's name, its settings, the prompted model
-    and the frozen one.
-    """
+    """One case: its arrays, its settings, the prompted model and the frozen one."""
 
     method: str
     arrays: Arrays
@@ -55,19 +53,8 @@ class Case:
         """Return the number of classes of each task (T,)."""
         return torch.tensor(self.settings.get("split", [len(self.classes)]))
 
-    @property
-    def learning_rate(self) -> float:
-        """Return the rate of one step a batch. SoftCPT's optimiser takes a step for each
-        of its modules.
-        """
-        if self.method != "softcpt":
-            return LEARNING_RATE
-        return LEARNING_RATE * (4 if self.settings["csc"] else 3)
-
     def class_features(self, contexts: Contexts) -> Tensor:
-        """Return the features (C, d) of all classes, made from their tasks' names if
-        there are several.
-        """
+        """Return features (C, d) of all classes, by their tasks' names if any."""
         if "tasks" not in self.settings:
             templates = self.anchor.templates
             return self.model.encode_classes(self.classes, templates, contexts)
@@ -118,12 +105,13 @@ class Case:
         return dict(zip(names, values, strict=True))
 
     def step(self, rows: np.ndarray, labels: np.ndarray) -> Tensor:
-        """Take one step of SGD; return the loss before it, and ProGrad's distillation
-        beside it.
-        """
+        """Take a step of SGD; return the loss before it, with any distillation."""
         loss, general = self.losses(self.outputs(rows, labels))
         gradients = self.gradients(loss, general)
-        optimizer = torch.optim.SGD(self.model.prompt.parameters(), self.learning_rate)
+        rate = LEARNING_RATE
+        if self.method == "softcpt":  # its optimiser takes a step for each module
+            rate *= 4 if self.settings["csc"] else 3
+        optimizer = torch.optim.SGD(self.model.prompt.parameters(), rate)
         for name, parameter in self.model.prompt.named_parameters():
             parameter.grad = gradients[name]
         optimizer.step()

@@ -70,9 +70,7 @@ CHANGES = (grey, coarse, inverted, noisy)
 
 
 def write_changed(home: Path, changed: Path) -> None:
-    """Write the source tasks below `changed` with other pictures and all other files as
-    they are.
-    """
+    """Write the source tasks below `changed` with other pictures."""
     for number, spec in enumerate(pocket.SOURCES):
         folder = home / folder_of(spec)
         place = changed / folder_of(spec)

@@ -142,9 +142,7 @@ class Pairs:
 
 
 def text_features(model: CLIP, tokens: torch.Tensor) -> torch.Tensor:
-    """Return open_clip's `encode_text` of rows shorter than the context: (B, length) ->
-    (B, EMBED).
-    """
+    """Return open_clip's `encode_text` of short rows: (B, length) -> (B, EMBED)."""
     n = tokens.shape[1]
     x = model.token_embedding(tokens) + model.positional_embedding[:n]
     x = model.ln_final(model.transformer(x, attn_mask=model.attn_mask[:n, :n]))
@@ -163,9 +161,7 @@ def match_loss(logits: torch.Tensor, true: torch.Tensor) -> torch.Tensor:
 
 
 def save(model: CLIP, pairs: Pairs, folder: Path) -> None:
-    """Write model.json and model.safetensors (half precision, only the known tokens'
-    rows).
-    """
+    """Write model.json and model.safetensors: half precision, known tokens' rows."""
     state = {}
     for key, value in model.state_dict().items():
         if key != "attn_mask":
@@ -183,9 +179,7 @@ def save(model: CLIP, pairs: Pairs, folder: Path) -> None:
 
 
 def train(args: argparse.Namespace) -> None:
-    """Render, train for the given minutes with a one-cycle learning rate, save every
-    few minutes.
-    """
+    """Render, train for the given minutes in one cycle, save every few minutes."""
     torch.manual_seed(args.seed)
     generator = torch.Generator().manual_seed(args.seed)
     start = time.time()

@@ -102,9 +102,7 @@ def draw_task(
 
 
 def draw(specs: dict[str, tuple[Spec, ...]], cfg) -> Image.Image:
-    """Draw all tasks: a heading for each group, its tasks in two columns, read
-    downwards.
-    """
+    """Draw all tasks: each group's heading, its tasks downwards in two columns."""
     from datasets import build_task
 
     rows = {heading: (len(group) + 1) // 2 for heading, group in specs.items()}
@@ -133,9 +131,7 @@ def style(spec: Spec) -> str:
 
 
 def pool(spec: Spec) -> int:
-    """Return the number of training images that shots are sampled from, without a
-    source's validation images.
-    """
+    """Return the number of images that shots are sampled from."""
     if spec.family == "handwritten":
         return HANDWRITTEN - spec.test
     return spec.train * len(spec.classes)
@@ -157,7 +153,6 @@ def markdown() -> str:
 
 
 def main() -> None:
-    """Run the command line."""
     argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
     from dassl.config import get_cfg_default
 

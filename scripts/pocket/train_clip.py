@@ -18,7 +18,6 @@ from pathlib import Path
 
 
 def main() -> None:
-    """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--minutes", type=float, default=40)
     parser.add_argument("--pictures", type=int, default=96_000)

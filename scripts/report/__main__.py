@@ -68,9 +68,7 @@ def write(
 
 
 def find_matrices(folder: Path, given: Path | None) -> list[Path]:
-    """Return transfer matrices: the given file, all CSV files of the given folder, or
-    those in the run's by name.
-    """
+    """Return the given file, a given folder's CSV files, or the run's matrices."""
     if given is None:
         return sorted(folder.glob("*transfer*.csv"))
     if given.is_file():

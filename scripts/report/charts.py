@@ -34,9 +34,7 @@ class Gain:
         return values
 
     def rank(self) -> float:
-        """Return the key of the chart's order: the largest gain first, or the largest
-        score.
-        """
+        """Return the key of the order: largest gain, or score, first."""
         if self.zero_shot is None:
             return -self.score
         return self.zero_shot - self.score
@@ -84,9 +82,7 @@ class Strip:
 
 @dataclass(frozen=True)
 class Panel:
-    """The curves of one training, one below the other; `best` is the epoch that was
-    kept, or None for the last.
-    """
+    """The curves of one training; `best` is the epoch kept, None for the last."""
 
     title: str
     strips: list[Strip]
@@ -101,9 +97,7 @@ class Panel:
 
 
 def panels_of(stage: Stage, title: str) -> tuple[list[Panel], list[Panel]]:
-    """Return the panel of a training, and one for each task of a shared prompt; none
-    without curves.
-    """
+    """Return the panel of a training, and one for each task of a shared prompt."""
     loss, val = stage.curves.loss, stage.curves.val
     mean = val.get("mean", [])
     if not loss and not mean:
@@ -119,9 +113,7 @@ def panels_of(stage: Stage, title: str) -> tuple[list[Panel], list[Panel]]:
 
 
 def panel(title: str, val: Series, loss: Series, best: int | None) -> Panel:
-    """Return a panel with the validation score above and the training loss below, by
-    epoch.
-    """
+    """Return a panel by epoch: the validation score above the training loss."""
     epochs = [epoch for epoch, _ in [*val, *loss]]
     span = min(epochs), max(epochs)
     strips = []
@@ -162,9 +154,7 @@ def _strip(
 
 
 def column_shares(scores: np.ndarray) -> np.ndarray:
-    """Return how far each score (S, T) is from its column's worst (0) to its best (1);
-    NaN stays.
-    """
+    """Return scores (S, T) scaled to 0..1, worst to best of a column; NaN stays."""
     low, high = np.nanmin(scores, axis=0), np.nanmax(scores, axis=0)
     shares = np.where(np.isnan(scores), np.nan, 0.5)
     return np.divide(scores - low, high - low, out=shares, where=high > low)

@@ -1,6 +1,4 @@
-"""Read a run's folder, of one stage or of two: records, configuration, learning curves,
-predictions, tasks.
-"""
+"""Read a run's folder: records, configuration, curves, predictions, tasks."""
 
 from __future__ import annotations
 
@@ -27,9 +25,7 @@ Series = list[tuple[int, float]]  # (epoch, counted from 1; value)
 
 @dataclass(frozen=True)
 class Curves:
-    """Learning curves: the training loss, and the validation score in percent of each
-    task and of their mean.
-    """
+    """Learning curves: training loss, and validation score in percent by task."""
 
     loss: Series = field(default_factory=list)
     val: dict[str, Series] = field(default_factory=dict)
@@ -60,9 +56,7 @@ class Stage:
         return read_predictions(path).predictions[0]
 
     def zero_shot_of_classes(self, task: str) -> dict[int, float]:
-        """Return label -> zero-shot's score in percent of a task's classes, {} if the
-        run has not written them.
-        """
+        """Return label -> zero-shot's percent of a task's classes; {} if unknown."""
         path = self.folder / tables.FOLDER / f"classes_{task}.csv"
         if not path.is_file():
             return {}
@@ -260,9 +254,7 @@ def _read_config(folder: Path) -> CfgNode:
 
 
 def _read_curves(folder: Path) -> Curves:
-    """Read TensorBoard's event files; if a run was resumed, an epoch's last value
-    counts.
-    """
+    """Read TensorBoard's event files; of a resumed epoch the last value counts."""
     if not any(folder.glob("events.*")):
         return Curves()
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator

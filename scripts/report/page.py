@@ -1,11 +1,10 @@
-"""Build the page: gather everything, then fill the templates, which escape whatever is
-put into them.
-"""
+"""Build the page: gather everything, then fill the templates, which escape it."""
 
 from __future__ import annotations
 
 import statistics
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import jinja2
@@ -120,7 +119,7 @@ def _environment() -> jinja2.Environment:
         anchor=anchor,
         signed=signed,
         interval=interval,
-        yaml=dump_yaml,
+        yaml=partial(yaml.safe_dump, sort_keys=False),
         setting=setting,
         number=lambda value, decimals=1: f"{value:.{decimals}f}",
     )
@@ -164,9 +163,7 @@ def _gains(run: Experiment, found: dict[str, Findings]) -> list[Gain]:
 def _seed_rows(
     runs: Sequence[Experiment],
 ) -> list[tuple[str, list[float], float, float]]:
-    """Return (task, a score for each seed, their mean and deviation); the mean of all
-    tasks is last.
-    """
+    """Return (task, scores by seed, mean, deviation) rows, the tasks' mean last."""
     if len(runs) == 1:
         return []
     rows = []
@@ -215,11 +212,6 @@ def signed(value: float) -> tuple[str, str]:
     if value <= -0.05:
         return "down", f"\N{MINUS SIGN}{-value:.1f}"
     return "same", "±0.0"
-
-
-def dump_yaml(value: object) -> str:
-    """Return a value as YAML."""
-    return yaml.safe_dump(value, sort_keys=False)
 
 
 def setting(value: object) -> str:

@@ -104,9 +104,7 @@ def needs_start(run: Experiment) -> bool:
 
 
 def groups(run: Experiment) -> dict[str, list[str]]:
-    """Return for each target the tasks that it was adapted together with, if there are
-    any.
-    """
+    """Return for each target the tasks that it was adapted together with, if any."""
     found = {}
     if run.stages[0].folder == run.folder:
         return found
@@ -118,9 +116,7 @@ def groups(run: Experiment) -> dict[str, list[str]]:
 
 
 def versions(run: Experiment) -> list[tuple[str, str]]:
-    """Return (name, version) of the run, as its log has it, and of the packages that
-    are installed now.
-    """
+    """Return (name, version) of the run, by its log, and of the installed packages."""
     found = []
     path = run.folder / "log.txt"
     if path.is_file():

@@ -168,9 +168,7 @@ def targets_of(
 
 
 def find_mistakes(targets: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
-    """Return the images whose most probable class is none of theirs, the most confident
-    first.
-    """
+    """Return images whose top class is none of theirs, the most confident first."""
     predicted = probabilities.argmax(1)
     if targets.ndim == 1:
         is_wrong = predicted != targets
@@ -187,9 +185,7 @@ def score_classes(
     probabilities: np.ndarray,
     zero_shot: dict[int, float],
 ) -> list[ClassScore]:
-    """Return the scores of the classes that have test images, the worst first, with the
-    label's zero-shot score.
-    """
+    """Return the scores of the classes that have test images, the worst first."""
     judged = probabilities.argmax(1) if targets.ndim == 1 else probabilities
     found = []
     for label, row in enumerate(class_scores(task, targets, judged)):
@@ -202,9 +198,7 @@ def score_classes(
 def count_confusions(
     classes: Sequence[str], targets: np.ndarray, probabilities: np.ndarray
 ) -> Confusion | None:
-    """Return how often each class was taken for each other; None for a multilabel task,
-    or if that never happened.
-    """
+    """Return mistakes by pair of classes; None if multilabel, or without any."""
     if targets.ndim == 2:
         return None
     counts = confusion(targets, probabilities.argmax(1), len(classes))
@@ -268,9 +262,7 @@ def thumbnail(path: str, side: int = SIDE) -> str:
 def _read_predictions(
     stage: Stage, record: dict, task: Task, targets: np.ndarray
 ) -> tuple[np.ndarray | None, str]:
-    """Return (probabilities, problem); no probabilities without a file, or if they are
-    not of this test set.
-    """
+    """Return (probabilities, problem); None if they are not of this test set."""
     try:
         probabilities = stage.probabilities(record)
     except ValueError as error:
@@ -293,9 +285,7 @@ def _read_predictions(
 def _show_mistakes(
     task: Task, rows: np.ndarray, probabilities: np.ndarray
 ) -> list[Thumbnail]:
-    """Return thumbnails of test images in the given order, with their ranks in the
-    others.
-    """
+    """Return thumbnails of test images in this order, with their other ranks."""
     predicted = probabilities.argmax(1)
     keys = {
         "confidence": list(range(len(rows))),

@@ -1,3 +1,1 @@
-"""The documentation as a site: pages of the repository's root, and the generated page
-of configuration keys.
-"""
+"""The documentation as a site, and the generated page of configuration keys."""

@@ -25,9 +25,7 @@ LINK = re.compile(r"\]\((?:\.\./|docs/)?([\w./-]+?)((?:#[\w-]*)?)\)")
 
 
 def rewrite_links(markdown: str) -> str:
-    """Return Markdown whose links to files of the root and of docs/ lead to pages of
-    the site.
-    """
+    """Return Markdown whose links to root files and docs/ lead to the site's pages."""
 
     def rewrite(match: re.Match) -> str:
         path, anchor = match.groups()
