@@ -14,15 +14,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
 import sys
-import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import datasets
 import trainers
-from toolkit.common.cli import OK, STOPPED
-from toolkit.common.encoding import check_arguments
+from toolkit.common.cli import OK, STOPPED, stopped_by_sigterm
+from toolkit.common.text import check_arguments
 from trainers.engine.endings import AGAIN, ending
 from trainers.engine.flags import arguments
 
@@ -42,7 +40,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     try:
         distributed.start()
-        with stopped_by_sigterm(distributed.world() == 1):
+        with contextlib.ExitStack() as stack:
+            if distributed.world() == 1:  # one that waits for another would not hear it
+                stack.enter_context(stopped_by_sigterm())
             check_arguments(sys.argv)
             if args is None:
                 args = arguments(argv).parse_args(argv)
@@ -61,26 +61,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         distributed.failed("", end.code)
         raise
     return OK
-
-
-@contextlib.contextmanager
-def stopped_by_sigterm(is_alone: bool) -> Iterator[None]:
-    """Treat a request to end as an interrupt: batch systems send it before they take a
-    machine away.
-    """
-
-    def stop(*_) -> None:
-        raise KeyboardInterrupt
-
-    if threading.current_thread() is not threading.main_thread() or not is_alone:
-        # no handler can be set, or a process that waits for another would not hear it
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 if __name__ == "__main__":

@@ -19,9 +19,8 @@ from yacs.config import CfgNode
 from datasets.mixing import MixingSampler
 from prompting.anchored import AnchoredPrompt
 from prompting.checkpoints.foreign import RECORD
-from toolkit.common.plain_values import plain_values
+from toolkit.common.plain_values import get_random_state, plain_values
 from toolkit.common.progress import progress
-from toolkit.common.random_state import get_random_state
 
 # not of dassl.optim: the warm-up of an installed Dassl fails on torch >= 2.7
 from toolkit.common.schedules import build_lr_scheduler

@@ -12,10 +12,9 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from datasets.io.split_names import SPLITS, split_of
-from toolkit.common.encoding import require_text
 from toolkit.common.image_files import find_image_files, has_image_suffix, is_hidden
 from toolkit.common.suggest import nearest
-from toolkit.common.text import printable, require_printable
+from toolkit.common.text import printable, require_printable, require_text
 
 from .metadata_files import FILES, find_tables, read_tables
 from .rows import Row, require_image, split_labels, split_paths, table_lines

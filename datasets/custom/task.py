@@ -30,9 +30,8 @@ from datasets.task import (
     sampling_seed,
 )
 from toolkit.common.class_names import require_distinct
-from toolkit.common.encoding import require_text
 from toolkit.common.suggest import nearest
-from toolkit.common.text import require_printable
+from toolkit.common.text import require_printable, require_text
 
 from . import packed
 from .reading import read_csv, read_folder

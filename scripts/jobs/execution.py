@@ -9,7 +9,6 @@ import datetime
 import errno
 import logging
 import os
-import signal
 import sys
 from collections import defaultdict
 from collections.abc import Callable
@@ -18,7 +17,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from toolkit.common.cli import STOPPED, NotDone, run_command
+from toolkit.common.cli import STOPPED, NotDone, run_command, stopped_by_sigterm
 from toolkit.common.plugins import add_import_flag
 from toolkit.common.text import log_lines, start_log
 
@@ -209,12 +208,5 @@ def command(
             return STOPPED
 
     start_log()
-    before = signal.signal(signal.SIGTERM, _interrupt)
-    try:
+    with stopped_by_sigterm():
         return run_command(parse_and_run)
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-def _interrupt(*_) -> None:
-    raise KeyboardInterrupt

@@ -49,7 +49,7 @@ def read_meanings() -> dict[str, str]:
 
 def is_unread(key: str, dassl_keys: set[str]) -> bool:
     """Return True for a key that only trainers or data sets written for Dassl read."""
-    from trainers.engine.dassl_keys import ADVICE, DATASET_KEYS
+    from trainers.engine.unread_keys import ADVICE, DATASET_KEYS
 
     if key in dassl_keys and key.startswith("TRAINER.") and key != "TRAINER.NAME":
         return True

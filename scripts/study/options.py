@@ -34,7 +34,7 @@ def check_options(
     methods, of which there is at least one.
     """
     from trainers.engine.config import is_foreign, trainer_class
-    from trainers.engine.unread_pairs import message, unread_pairs
+    from trainers.engine.unread_keys import message, unread_pairs
 
     for key in options:
         if key in OF_THE_PLAN:

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 from collections import Counter
+from pathlib import Path
 
 import pytest
 from dassl.data.datasets import DATASET_REGISTRY
@@ -758,6 +759,13 @@ def test_order_of_columns_spaces_bom_delimiter_and_more_columns_do_not_matter(
         "robin",
         "wren",
     ]
+
+
+def test_a_table_may_be_utf_16(cfg, table):
+    name = table(lines(BIRDS))
+    file = Path(name.partition(":")[2])
+    file.write_text(file.read_text(), encoding="utf-16")
+    assert build_task(cfg, name).classnames == ["robin", "wren"]
 
 
 def test_paths_may_be_absolute_lead_out_or_point_into_a_zip(cfg, table, disk):

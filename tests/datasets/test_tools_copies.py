@@ -618,6 +618,26 @@ def test_a_zip_whose_split_file_cannot_be_used(case, tmp_path, capsys):
     assert error.startswith(start + message)
 
 
+def test_a_zip_with_lists_of_splits_is_counted_by_them(tmp_path, small):
+    entry = small("FGVCAircraft", train=100, val=100, test=100)
+    found = names.class_names("FGVCAircraft")
+    classes, *lists = entry.annotations
+    number = 0
+    with zipfile.ZipFile(tmp_path / "fgvc_aircraft.zip", "w") as archive:
+        archive.writestr(classes, "\n".join(found))
+        for file in lists:
+            lines = []
+            for name in found:
+                archive.writestr(f"images/{number:07d}.jpg", image(number, "JPEG"))
+                lines.append(f"{number:07d} {name}")
+                number += 1
+            archive.writestr(file, "\n".join(lines))
+    assert prepare(tmp_path, "FGVCAircraft", "zip", tmp_path / "fgvc_aircraft.zip") == 0
+    about = record_of(tmp_path, entry)
+    assert about["images"] == {"train": 100, "val": 100, "test": 100}
+    assert about["verdict"] == SAME
+
+
 @pytest.mark.parametrize("origin", ["folder", "zip"])
 def test_split_folders_and_elevaters_own_files(origin, tmp_path, small, cfg):
     entry = small("eurosat_clip", train=20, test=10)

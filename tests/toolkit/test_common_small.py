@@ -15,10 +15,10 @@ import torch
 from open_clip.tokenizer import SimpleTokenizer
 
 from prompting.tokens import plain_name
-from toolkit.common import encoding
+from toolkit.common import text
 from toolkit.common.class_names import require_distinct
 from toolkit.common.cli import BAD_INPUT, FAILED, OK, STOPPED, NotDone, run_command
-from toolkit.common.random_state import get_random_state, set_random_state
+from toolkit.common.plain_values import get_random_state, set_random_state
 from toolkit.common.suggest import did_you_mean, nearest
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -130,18 +130,18 @@ def test_names_of_files_that_are_not_understood(monkeypatch, name, known):
     monkeypatch.setattr(sys, "getfilesystemencoding", lambda: known)
     advice = "rename it" if known == "utf-8" else "set PYTHONUTF8=1"
     if name == "plain":
-        encoding.require_text(name, "photos")
+        text.require_text(name, "photos")
         return
     with pytest.raises(ValueError, match=f"^photos: the name b.*{advice}$"):
-        encoding.require_text(name, "photos")
+        text.require_text(name, "photos")
 
 
 def test_a_hint_at_the_encoding(monkeypatch):
-    assert encoding.hint("no file Vögel") == ""
+    assert text.hint("no file Vögel") == ""
     monkeypatch.setattr(sys, "getfilesystemencoding", lambda: "ascii")
-    assert "PYTHONUTF8=1" in encoding.hint("no file Vögel")
-    assert "PYTHONUTF8=1" in encoding.hint("'ascii' codec can't encode character")
-    assert encoding.hint("no file birds") == ""
+    assert "PYTHONUTF8=1" in text.hint("no file Vögel")
+    assert "PYTHONUTF8=1" in text.hint("'ascii' codec can't encode character")
+    assert text.hint("no file birds") == ""
 
 
 @pytest.mark.parametrize(

@@ -1,3 +1,1 @@
-"""Helpers that every package may use: files, YAML and JSON, images, suggestions,
-command lines.
-"""
+"""Helpers that every package may use."""

@@ -1,6 +1,4 @@
-"""Files that may lie inside a zip: ``folder/train.zip@a/b.png`` is the member
-``a/b.png`` of ``folder/train.zip``.
-"""
+"""Files that may be in a zip: ``a/b.zip@c/d.png`` is the member c/d.png of a/b.zip."""
 
 from __future__ import annotations
 
@@ -20,16 +18,9 @@ OPEN = 64
 # of a zip's member, unpacked: index files and images are smaller, and a zip may declare
 # anything
 MAX_BYTES = 1 << 29
-_MARK = ".zip@"
-_DAMAGED = (
-    zipfile.BadZipFile,
-    zlib.error,
-    EOFError,
-    OSError,
-    NotImplementedError,
-    RuntimeError,
-    struct.error,
-)
+_MARK = ".zip@"  # other @ are part of names
+_NOT_A_ZIP = (zipfile.BadZipFile, zlib.error, struct.error)
+_DAMAGED = (*_NOT_A_ZIP, EOFError, OSError, RuntimeError)
 _archives: dict[str, zipfile.ZipFile] = {}  # with their directories, each read once
 # By process, so that a forked worker opens its own; least recently used first.
 _files: dict[tuple[int, str], BinaryIO] = {}
@@ -38,10 +29,7 @@ _hashes: dict[str, tuple[tuple[int, ...], str]] = {}
 
 
 def split_archive(path: str) -> tuple[str, str | None]:
-    """Return (zip file, member), or (path, None) for a plain file.
-
-    Only ``.zip@`` separates: other ``@`` are part of names.
-    """
+    """Return (zip file, member), or (path, None) for a plain file."""
     head, mark, member = path.partition(_MARK)
     if not mark:
         return path, None
@@ -68,32 +56,27 @@ def read_bytes(path: str) -> bytes:
             raise ValueError(f"{path} is a device or a pipe, not a file")
         with open(path, "rb") as file:
             return file.read()
-    handle = _open_archive(archive)
+    entry = _entry(archive, member)
+    if entry.file_size > MAX_BYTES:
+        raise ValueError(
+            f"{path} declares {entry.file_size:,} bytes; of a zip's member at most {MAX_BYTES:,} are read"
+        )
+    check_method(entry, archive)
     try:
-        entry = handle.getinfo(member)
-        if entry.file_size > MAX_BYTES:
-            raise ValueError(
-                f"{path} declares {entry.file_size:,} bytes; of a zip's member at most {MAX_BYTES:,} are read"
-            )
-        check_method(entry, archive)
-        with handle.open(entry) as file:
+        with _open_archive(archive).open(entry) as file:
             return file.read(entry.file_size)  # no more than it declares is unpacked
-    except KeyError:
-        raise FileNotFoundError(f"{archive} has no member {member!r}") from None
     except _DAMAGED as error:
         raise ValueError(f"{path} cannot be read from its zip: {error}") from error
 
 
 def checksum(path: str) -> int:
-    """Return the CRC-32 of a zip's member, as the zip states it; the size in bytes of a
-    plain file; -1 if there is none.
-    """
+    """Return the stated CRC-32 of a zip's member, the size of a file; -1 if missing."""
     archive, member = split_archive(path)
     try:
         if member is None:
             return os.path.getsize(path)
-        return _open_archive(archive).getinfo(member).CRC
-    except (OSError, KeyError):
+        return _entry(archive, member).CRC
+    except OSError:
         return -1
 
 
@@ -106,9 +89,7 @@ def content_checksum(path: str) -> str:
     """
     archive, member = split_archive(path)
     if member is not None:
-        entry = _open_archive(archive).NameToInfo.get(member)
-        if entry is None:
-            raise FileNotFoundError(f"{archive} has no member {member!r}")
+        entry = _entry(archive, member)
         return f"{entry.CRC:08x}-{entry.file_size}"
     try:
         info = os.stat(path)
@@ -123,9 +104,7 @@ def content_checksum(path: str) -> str:
 
 
 def check_method(entry: zipfile.ZipInfo, archive: str) -> None:
-    """Raise ValueError if a member is packed by a method that Python unpacks without a
-    bound, however much comes.
-    """
+    """Raise ValueError for a packing that Python unpacks without a bound."""
     if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         raise ValueError(
             f"{archive}: its member {entry.filename!r} is neither stored nor deflated; pack it again"
@@ -140,11 +119,10 @@ def require_files(paths: Iterable[str]) -> None:
     """
     for path in dict.fromkeys(paths):
         archive, member = split_archive(path)
-        if member is None:
-            if not os.path.isfile(path):
-                raise FileNotFoundError(f"no file {path}")
-        elif member not in _open_archive(archive).NameToInfo:
-            raise FileNotFoundError(f"{archive} has no member {member!r}")
+        if member is not None:
+            _entry(archive, member)
+        elif not os.path.isfile(path):
+            raise FileNotFoundError(f"no file {path}")
 
 
 class _File:
@@ -200,6 +178,13 @@ def _keep(key: tuple[int, str], file: BinaryIO) -> None:
             _files.pop(next(iter(_files))).close()
         except (KeyError, StopIteration, RuntimeError):  # another thread is at it
             break
+
+
+def _entry(archive: str, member: str) -> zipfile.ZipInfo:
+    try:
+        return _open_archive(archive).getinfo(member)
+    except KeyError:
+        raise FileNotFoundError(f"{archive} has no member {member!r}") from None
 
 
 def _open_archive(archive: str) -> zipfile.ZipFile:

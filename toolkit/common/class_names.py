@@ -25,9 +25,7 @@ def as_clip_reads(name: str) -> str:
 
 
 def require_distinct(names: Iterable[str], where: str) -> None:
-    """Raise ValueError if two class names are the same text to CLIP, so that the second
-    is never predicted.
-    """
+    """Raise ValueError if two class names are the same text to CLIP."""
     first: dict[str, str] = {}
     for name in names:
         text = as_clip_reads(name)

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
+import signal
 import sys
+import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from toolkit.common import plugins
-from toolkit.common.encoding import check_arguments
-from toolkit.common.text import error_message
+from toolkit.common.text import check_arguments, error_message
 
 OK, FAILED, BAD_INPUT, STOPPED = 0, 1, 2, 130
 
 
 class NotDone(Exception):
-    """A command is right, but a part of it could not be done; the message names it.
-
-    Exit code 1.
-    """
+    """A part of a command could not be done, as the message says: exit code 1."""
 
 
 def run_command(command: Callable[[], int | None]) -> int:
@@ -57,3 +56,22 @@ def fail(error: BaseException, code: int) -> int:
         traceback.print_exc()
     sys.stderr.write(f"{error_message(error)}\n")
     return code
+
+
+@contextlib.contextmanager
+def stopped_by_sigterm() -> Iterator[None]:
+    """Treat a request to end as an interrupt: batch systems send it before they take a
+    machine away. Threads beside the main one can set no handler.
+    """
+
+    def stop(*_) -> None:
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

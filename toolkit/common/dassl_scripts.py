@@ -1,17 +1,12 @@
-"""The train.py of a repository whose trainers are written for Dassl: its functions and
-its command line, without running it.
-"""
+"""The functions and flags of a Dassl repository's train.py, without running it."""
 
 from __future__ import annotations
 
 import argparse
 import ast
 import contextlib
-import copy
-import os
 import re
-import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from toolkit.common import plugins
@@ -63,9 +58,7 @@ def functions(file: Path, builtins: Mapping | None = None) -> dict:
 
 
 def parser_of(file: Path) -> argparse.ArgumentParser | None:
-    """Return the parser that a script builds below `if __name__ == "__main__"` or in a
-    function, None if there is none.
-    """
+    """Return the parser that a script builds, in whatever function, or None."""
     body = _building_statements(_tree(file))
     namespace: dict = {"argparse": argparse, "__file__": str(file)}
     for statement in body:
@@ -127,49 +120,33 @@ def _text(file: Path) -> str:
 
 
 def add_flags(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> None:
-    """Add the flags that the scripts of --import have and `parser` lacks, so that their
-    command lines are understood.
-    """
+    """Add the flags that the scripts of --import have and `parser` lacks."""
+    first = argparse.ArgumentParser(
+        add_help=False, allow_abbrev=False, exit_on_error=False
+    )
+    plugins.add_import_flag(first)
+    with contextlib.suppress(argparse.ArgumentError):  # `parser` will tell
+        first.parse_known_args(argv)
     known = set(parser._option_string_actions)
-    for action in _their_actions(argv):
-        if known.isdisjoint(action.option_strings):
-            action.dest = PREFIX + action.dest
-            action.required = False
-            action.help = argparse.SUPPRESS
-            parser._add_action(action)
-            known.update(action.option_strings)
+    for folder in plugins.all_folders():
+        if folder != plugins.ROOT and (folder / "train.py").is_file():
+            for action in _flags_of(folder / "train.py"):
+                if known.isdisjoint(action.option_strings):
+                    action.dest = PREFIX + action.dest
+                    action.required = False
+                    action.help = argparse.SUPPRESS
+                    parser._add_action(action)
+                    known.update(action.option_strings)
 
 
-def _their_actions(argv: Sequence[str] | None) -> Iterator[argparse.Action]:
-    for file in _scripts(argv):
-        theirs = parser_of(file)
-        for action in theirs._actions if theirs else []:
-            if action.option_strings:
-                yield copy.copy(action)
-
-
-def _scripts(argv: Sequence[str] | None) -> Iterator[Path]:
-    words = sys.argv[1:] if argv is None else list(argv)
-    paths = plugins.given_paths()
-    for word, following in zip(words, [*words, ""][1:], strict=True):
-        if word == "--import":
-            paths.append(following)
-        elif word.startswith("--import="):
-            paths.append(word.partition("=")[2])
-    if plugins.FOLDER.is_dir():
-        paths.append(str(plugins.FOLDER))
-    for text in paths:
-        path = Path(os.path.abspath(os.path.expanduser(text)))
-        folders = plugins.package_folders(path) if path.exists() else []
-        for folder in folders:
-            if (folder / "train.py").is_file() and folder != plugins.ROOT:
-                yield folder / "train.py"
+def _flags_of(file: Path) -> list[argparse.Action]:
+    theirs = parser_of(file)
+    actions = theirs._actions if theirs else []
+    return [action for action in actions if action.option_strings]
 
 
 def namespace_for(file: Path, given: Mapping[str, object]) -> argparse.Namespace:
-    """Return the arguments that a script's functions take: its own defaults, and the
-    values of the flags that are given.
-    """
+    """Return a script's arguments: its own defaults, and the flags that are given."""
     values: dict[str, object] = {}
     parser = parser_of(file)
     for action in parser._actions if parser else []:

@@ -13,13 +13,15 @@ import filelock
 
 from toolkit.common.text import require_printable
 
+StrPath = str | os.PathLike
+
 
 class InUse(ValueError):
     """Another process is at work in a folder or on a file."""
 
 
 @contextlib.contextmanager
-def atomic_write(path: str | os.PathLike) -> Iterator[Path]:
+def atomic_write(path: StrPath) -> Iterator[Path]:
     """Yield a temporary path beside `path` that takes its place at the end, on disk,
     and is removed if the block fails.
 
@@ -32,24 +34,24 @@ def atomic_write(path: str | os.PathLike) -> Iterator[Path]:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         yield temporary
-        flush_to_disk(temporary)
+        with temporary.open("rb") as file:  # a power cut leaves no empty file
+            os.fsync(file.fileno())
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
 
 
 def check_output(path: Path) -> None:
-    """Raise IsADirectoryError if an output file's path is a folder, and ValueError if it
-    is a device or a pipe, which a file would replace.
-    """
+    """Raise IsADirectoryError for a folder, ValueError for a device or a pipe."""
     if path.is_dir():
         raise IsADirectoryError(f"{path} is a folder, a file name is needed")
-    if _is_device(path):
+    # "/dev/stdout" may be a link to a plain file
+    if path.parent == Path("/dev") or (path.exists() and not path.is_file()):
         raise ValueError(f"{path} is a device or a pipe, a file name is needed")
 
 
 @contextlib.contextmanager
-def atomic_folder(path: str | os.PathLike) -> Iterator[Path]:
+def atomic_folder(path: StrPath) -> Iterator[Path]:
     """Yield a temporary folder beside `path` that takes its place at the end, and is
     removed if the block fails.
 
@@ -67,38 +69,20 @@ def atomic_folder(path: str | os.PathLike) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _is_device(path: Path) -> bool:
-    """Return if writing to a path would replace a device: "/dev/stdout" may be a link
-    to a plain file.
-    """
-    return path.parent == Path("/dev") or (path.exists() and not path.is_file())
-
-
-def flush_to_disk(path: Path) -> None:
-    """Have the system write a file's content to disk, so that a power cut after a
-    rename leaves no empty file.
-    """
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def write_bytes(path: str | os.PathLike, content: bytes | memoryview) -> None:
+def write_bytes(path: StrPath, content: bytes | memoryview) -> None:
     """Write a file whole or not at all, making its folder."""
     with atomic_write(path) as temporary:
         temporary.write_bytes(content)
 
 
-def write_text(path: str | os.PathLike, text: str) -> None:
+def write_text(path: StrPath, text: str) -> None:
     """Write UTF-8 text whole or not at all, making its folder."""
     with atomic_write(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
 @contextlib.contextmanager
-def exclusive_lock(path: str | os.PathLike, message: str) -> Iterator[None]:
+def exclusive_lock(path: StrPath, message: str) -> Iterator[None]:
     """Hold a lock file, which this process may enter again, and remove it at the end.
 
     Raises InUse with `message` if another process holds it. A process that opened the
@@ -131,7 +115,7 @@ def no_data_reason(beginning: bytes) -> str:
     return ""
 
 
-def require_data(path: str | os.PathLike) -> None:
+def require_data(path: StrPath) -> None:
     """Raise ValueError if a file is empty, a pointer of Git LFS or a web page."""
     with open(path, "rb") as file:
         reason = no_data_reason(file.read(256))
@@ -140,10 +124,7 @@ def require_data(path: str | os.PathLike) -> None:
 
 
 def decode_text(content: bytes, where: str) -> str:
-    """Return UTF-8 text, or UTF-16 with a byte-order mark.
-
-    Raises ValueError, which begins with `where`, if it is neither.
-    """
+    """Return UTF-8 text, or UTF-16 with a mark; ValueError begins with `where`."""
     is_utf16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     try:
         return content.decode("utf-16" if is_utf16 else "utf-8-sig")
@@ -151,7 +132,7 @@ def decode_text(content: bytes, where: str) -> str:
         raise ValueError(f"{where} is not UTF-8 text: {error}") from None
 
 
-def read_names(path: str | os.PathLike, where: str) -> list[str]:
+def read_names(path: StrPath, where: str) -> list[str]:
     """Return the names in a text file, a name a line; empty lines are left out.
 
     Raises FileNotFoundError, or ValueError, which begin with `where`, if there is no

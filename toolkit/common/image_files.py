@@ -8,28 +8,11 @@ from collections.abc import Iterable
 from importlib.util import find_spec
 from pathlib import Path
 
-SUFFIXES = (
-    ".jpg",
-    ".jpeg",
-    ".jfif",
-    ".png",
-    ".bmp",
-    ".gif",
-    ".webp",
-    ".tif",
-    ".tiff",
-    ".ppm",
-    ".pgm",
-    ".pbm",
-)
+_USUAL = (".jpg", ".jpeg", ".jfif", ".png", ".bmp", ".gif", ".webp")
+SUFFIXES = (*_USUAL, ".tif", ".tiff", ".ppm", ".pgm", ".pbm")
 # that systems write beside a user's files, some with copies or thumbnails of images
-SYSTEM_FOLDERS = (
-    "@eadir",
-    "#recycle",
-    "$recycle.bin",
-    "lost+found",
-    "system volume information",
-)
+_OF_WINDOWS = ("$recycle.bin", "system volume information")
+SYSTEM_FOLDERS = (*_OF_WINDOWS, "@eadir", "#recycle", "lost+found")
 
 
 def find_image_files(
@@ -95,9 +78,7 @@ def _is_link_into(path: Path, folders: set[str]) -> bool:
 
 
 def _is_new(base: str, name: str, seen: set[str]) -> bool:
-    """Return whether a folder is neither above `base` nor among those that were seen,
-    and add it to them.
-    """
+    """Return whether a folder is neither above `base` nor seen; add it to these."""
     real = os.path.realpath(os.path.join(base, name))
     above = os.path.realpath(base)
     if real in seen or os.path.commonpath([real, above]) == real:

@@ -1,6 +1,4 @@
-"""Image files without their metadata: only the EXIF orientation is needed, and nothing
-else may stop a decoder.
-"""
+"""Image files without their metadata, of which only the EXIF orientation is needed."""
 
 from __future__ import annotations
 
@@ -23,35 +21,17 @@ _TRNS_LENGTHS = {0: range(2, 3), 2: range(6, 7), 3: range(1, 257)}  # by the col
 
 # Tags of TIFF that say how pixels are stored.
 _TIFF_PIXELS = {
+    *(262, 266, 273, 284, 292, 293, 317, 320, 332, 334, 338, 339, 347),
     *range(254, 260),
-    *(
-        262,
-        266,
-        273,
-        277,
-        278,
-        279,
-        284,
-        292,
-        293,
-        317,
-        320,
-        322,
-        323,
-        324,
-        325,
-        332,
-        334,
-        338,
-        339,
-        347,
-    ),
+    *range(277, 280),
+    *range(322, 326),
     *range(512, 522),
-    *(529, 530, 531, 532),
+    *range(529, 533),
 }
+Stripped = tuple[bytes, int | None]  # content, orientation
 
 
-def without_metadata(content: bytes) -> tuple[bytes, int | None]:
+def without_metadata(content: bytes) -> Stripped:
     """Return a JPEG, PNG, TIFF, AVIF or HEIF file with its pixels alone, and its EXIF
     orientation, None if it states none.
 
@@ -74,23 +54,19 @@ def without_metadata(content: bytes) -> tuple[bytes, int | None]:
 
 
 def exif_orientation(block: bytes) -> int | None:
-    """Return the orientation of an EXIF block, None if it holds none that can be read;
-    other tags are passed over.
-    """
+    """Return the orientation of an EXIF block, None if it holds none that is read."""
     block = block.removeprefix(b"Exif\0\0")
     order = _byte_order(block)
     if order is None:
         return None
     found = None
     try:
-        (start,) = struct.unpack_from(order + "I", block, 4)
-        (count,) = struct.unpack_from(order + "H", block, start)
+        start = _number(order + "I", block, 4)
+        count = _number(order + "H", block, start)
         for position in range(start + 2, start + 2 + 12 * count, 12):
             tag, kind, values = struct.unpack_from(order + "HHI", block, position)
             if tag == ORIENTATION and kind in _INTEGERS and values == 1:
-                (found,) = struct.unpack_from(
-                    order + _INTEGERS[kind], block, position + 8
-                )
+                found = _number(order + _INTEGERS[kind], block, position + 8)
     except struct.error:  # it ends too early; the values found so far count
         pass
     return found
@@ -102,14 +78,16 @@ def xmp_orientation(text: bytes) -> int | None:
     return int(match[1]) if match else None
 
 
+def _number(form: str, content: bytes, position: int) -> int:
+    return struct.unpack_from(form, content, position)[0]
+
+
 def _byte_order(block: bytes) -> str | None:
     return {b"II": "<", b"MM": ">"}.get(block[:2])
 
 
-def _jpeg(content: bytes) -> tuple[bytes, int | None]:
-    """Keep all segments but APPn and comments; of APPn those of JFIF and Adobe, which
-    define the colours.
-    """
+def _jpeg(content: bytes) -> Stripped:
+    """Keep all segments but comments and APPn, and of these those of JFIF and Adobe."""
     kept = [content[:2]]
     orientation = in_xmp = None
     position = 2
@@ -135,9 +113,7 @@ def _jpeg(content: bytes) -> tuple[bytes, int | None]:
 
 
 def _jpeg_segment(content: bytes, position: int) -> bytes | None:
-    """Return the segment of a header that begins at a position, None if none does or it
-    is cut off.
-    """
+    """Return the whole segment that begins at a position, or None."""
     start, marker, length = struct.unpack_from(">BBH", content, position)
     segment = content[position : position + 2 + length]
     if start != 0xFF or length < 2 or len(segment) < 2 + length:
@@ -155,7 +131,7 @@ def _is_kept(marker: int, data: bytes) -> bool:
     return marker != 0xFE and not 0xE0 <= marker <= 0xEF
 
 
-def _png(content: bytes) -> tuple[bytes, int | None]:
+def _png(content: bytes) -> Stripped:
     """Keep the header, palette, pixels and, if its length is right, transparency."""
     kept = [_PNG]
     orientation = in_profile = in_xmp = None
@@ -178,9 +154,7 @@ def _png(content: bytes) -> tuple[bytes, int | None]:
 
 
 def _png_chunks(content: bytes) -> Iterator[tuple[bytes, bytes, bytes]]:
-    """Yield (kind, data, whole chunk) up to IEND; a last chunk that is cut off is as
-    long as the data.
-    """
+    """Yield (kind, data, whole chunk) up to IEND; the last may be cut off."""
     position = len(_PNG)
     while position < len(content):
         length, kind = struct.unpack_from(">I4s", content, position)
@@ -193,9 +167,7 @@ def _png_chunks(content: bytes) -> Iterator[tuple[bytes, bytes, bytes]]:
 
 
 def _profile_orientation(kind: bytes, text: bytes) -> int | None:
-    """Return the orientation of an EXIF block written as hexadecimal text, as
-    ImageMagick does.
-    """
+    """Return the orientation of an EXIF block in ImageMagick's hexadecimal text."""
     try:
         if kind == b"zTXt":
             text = zlib.decompressobj().decompress(text[1:], 2 * _MAX_PROFILE)
@@ -205,24 +177,21 @@ def _profile_orientation(kind: bytes, text: bytes) -> int | None:
         return None
 
 
-def _tiff(content: bytes) -> tuple[bytes, int | None]:
-    """Keep the tags of the first image that say how its pixels are stored.
-
-    BigTIFF, with longer entries, has 43 for 42.
-    """
+def _tiff(content: bytes) -> Stripped:
+    """Keep the first image's tags that say how pixels are stored. BigTIFF is 43."""
     order = _byte_order(content)
     if order is None:
         return content, None
-    (version,) = struct.unpack_from(order + "H", content, 2)
+    version = _number(order + "H", content, 2)
     if version == 42:
-        (start,) = struct.unpack_from(order + "I", content, 4)
+        start = _number(order + "I", content, 4)
         counter, size, pointer = "H", 12, "I"
     elif version == 43:
-        (start,) = struct.unpack_from(order + "Q", content, 8)
+        start = _number(order + "Q", content, 8)
         counter, size, pointer = "Q", 20, "Q"
     else:
         return content, None
-    (count,) = struct.unpack_from(order + counter, content, start)
+    count = _number(order + counter, content, start)
     first = start + struct.calcsize(counter)
     kept = []
     orientation = None
@@ -232,7 +201,7 @@ def _tiff(content: bytes) -> tuple[bytes, int | None]:
         if tag in _TIFF_PIXELS:
             kept.append(entry)
         elif tag == ORIENTATION and kind in _INTEGERS:
-            (orientation,) = struct.unpack_from(
+            orientation = _number(
                 order + _INTEGERS[kind], entry, size - struct.calcsize(pointer)
             )
     directory = (

@@ -64,14 +64,11 @@ def read_image(source: ImageSource, background: str = "white") -> Image.Image:
     nothing.
 
     Numbers that do not fill 8 bits are scaled by a rule that looks at the largest of
-    the file:
-        integers: the smallest of 8, 10, 12, 14 and 16 bits (or more, of 32-bit
-        integers) that holds it is the range,
-            whose upper 8 bits are taken; negative numbers are 0.
-        floats: x 255 if it is at most 1; as they are if it is at most 255; else x 255 /
-        it. Negative numbers, infinity
-            and NaN are 0, but numbers from -1 to 1, one of them below -0.1, are moved
-            to 0 to 1 first.
+    the file. Integers: the smallest of 8, 10, 12, 14 and 16 bits (or more, of 32-bit
+    integers) that holds it is the range, whose upper 8 bits are taken; negative numbers
+    are 0. Floats: x 255 if it is at most 1; as they are if it is at most 255; else
+    x 255 / it. Negative numbers, infinity and NaN are 0, but numbers from -1 to 1, one
+    of them below -0.1, are moved to 0 to 1 first.
 
     Args:
         source: a file, ``<zip>@<member>``, or an open PIL image.
@@ -79,14 +76,11 @@ def read_image(source: ImageSource, background: str = "white") -> Image.Image:
             the transparency, so that the colours show which the file holds below it.
 
     Raises:
-        FileNotFoundError: no such file, zip or member. ImageError: the content is no
-        image, is truncated or declares absurd sides, its zip is damaged, or its numbers
-        are all negative.
+        FileNotFoundError: no such file, zip or member.
+        ImageError: the content is no image, is truncated or declares absurd sides, its
+            zip is damaged, or its numbers are all negative.
     """
-    if background not in BACKGROUNDS:
-        raise ValueError(
-            f"unknown background {background!r}; choose one of {', '.join(BACKGROUNDS)}"
-        )
+    _require("background", background, BACKGROUNDS)
     if isinstance(source, Image.Image):
         return _read_opened(source, background)
     path = os.fspath(source)
@@ -103,6 +97,11 @@ def read_image(source: ImageSource, background: str = "white") -> Image.Image:
         raise ImageError(f"cannot decode {path}: {_TOO_MANY}") from None
     except Exception as error:  # noqa: BLE001 - decoders raise whatever comes to them
         raise ImageError(f"cannot decode {path}: {error}") from error
+
+
+def _require(what: str, value: str, known: Sequence[str]) -> None:
+    if value not in known:
+        raise ValueError(f"unknown {what} {value!r}; choose one of {', '.join(known)}")
 
 
 def image_size(path: str | os.PathLike) -> tuple[int, int]:
@@ -123,7 +122,7 @@ def _read_opened(image: Image.Image, background: str) -> Image.Image:
     try:
         _check_sides(*image.size)
         image.load()
-        return _to_rgb(_upright(image, _orientation(image)), background)
+        return _to_rgb(image, _orientation(image), background)
     except Exception as error:  # noqa: BLE001 - as above
         name = getattr(image, "filename", "") or "an opened image"
         raise ImageError(f"cannot decode {name}: {error}") from error
@@ -154,14 +153,11 @@ def _decode(content: bytes, background: str) -> Image.Image:
         image = _with_low_bytes(image, content)
     if orientation is None:
         orientation = _orientation(image)
-    return _to_rgb(_upright(image, orientation), background)
+    return _to_rgb(image, orientation, background)
 
 
 def _orientation(image: Image.Image) -> int | None:
-    """Return the EXIF orientation of an opened image, None if it states none.
-
-    Pillow has turned TIFF files already.
-    """
+    """Return an image's EXIF orientation or None; Pillow has turned TIFF files."""
     if image.format == "TIFF":
         return None
     try:
@@ -178,17 +174,16 @@ def _orientation(image: Image.Image) -> int | None:
     return found
 
 
-def _upright(image: Image.Image, orientation: int | None) -> Image.Image:
+def _to_rgb(
+    image: Image.Image, orientation: int | None, background: str
+) -> Image.Image:
     if orientation in _TURNS:
-        return image.transpose(_TURNS[orientation])
-    return image
-
-
-def _to_rgb(image: Image.Image, background: str) -> Image.Image:
+        image = image.transpose(_TURNS[orientation])
     tags = getattr(image, "tag_v2", {})  # of a TIFF file
     is_signed = tags.get(_SAMPLE_FORMAT, (1,))[0] == 2
     # `convert` would turn all above 255 white
-    if image.mode.startswith(("F", "I")) or (image.mode == "L" and is_signed):
+    is_odd = is_signed and image.mode == "L"
+    if is_odd or image.mode.startswith(("F", "I")):
         image = _to_grey(image, is_signed, tags)
     if image.has_transparency_data and background != "none":
         image = _on_background(image.convert("RGBA"), background)
@@ -200,9 +195,7 @@ def _to_rgb(image: Image.Image, background: str) -> Image.Image:
 def _to_grey(
     image: Image.Image, is_signed: bool, tags: Mapping[int, Any]
 ) -> Image.Image:
-    """Return an image of one channel of other numbers than unsigned bytes as bytes,
-    with its transparent value.
-    """
+    """Return an image of one channel of other numbers as bytes, with transparency."""
     values = np.asarray(image)
     if image.mode == "F":
         scaled = _floats_to_bytes(values)
@@ -236,11 +229,8 @@ def _integers_to_bytes(values: np.ndarray) -> np.ndarray:
     largest = int(values.max())
     if largest < 0:
         raise ValueError(_ALL_NEGATIVE)
-    bits = max(largest, 0).bit_length()
-    for depth in BIT_DEPTHS:
-        if bits <= depth:
-            bits = depth
-            break
+    bits = largest.bit_length()
+    bits = next((depth for depth in BIT_DEPTHS if bits <= depth), bits)
     return (values.clip(0) >> (bits - 8)).astype(np.uint8)
 
 
@@ -287,9 +277,7 @@ def _with_low_bytes(image: Image.Image, content: bytes) -> Image.Image:
 
 
 def _low_byte_mode(args: Any) -> Any:
-    """Return the arguments of one of Pillow's decoders with a raw mode that takes the
-    other byte of 16 bits.
-    """
+    """Return a Pillow decoder's arguments to take the other byte of 16 bits."""
     if isinstance(args, tuple):
         return (_low_byte_mode(args[0]), *args[1:])
     if args == "LA;16B":  # has no counterpart: all four bytes are taken
@@ -299,9 +287,7 @@ def _low_byte_mode(args: Any) -> Any:
 
 
 def _check_sides(width: int, height: int) -> None:
-    """Raise ValueError for an image that would exhaust the memory. Nothing is decoded
-    yet.
-    """
+    """Raise ValueError for an image that would exhaust the memory."""
     if width * height > MAX_PIXELS:
         raise ValueError(_TOO_MANY)
     if max(width, height) > MAX_RATIO * min(width, height):
@@ -323,14 +309,8 @@ def resize(
     from torchvision.transforms import InterpolationMode
     from torchvision.transforms import functional as F
 
-    if mode not in MODES:
-        raise ValueError(
-            f"unknown crop mode {mode!r}; choose one of {', '.join(MODES)}"
-        )
-    if interpolation not in INTERPOLATIONS:
-        raise ValueError(
-            f"unknown interpolation {interpolation!r}; choose one of {', '.join(INTERPOLATIONS)}"
-        )
+    _require("crop mode", mode, MODES)
+    _require("interpolation", interpolation, INTERPOLATIONS)
     filter_ = InterpolationMode(interpolation)
     if mode == "squash":
         image = F.resize(image, [size, size], filter_)
@@ -340,9 +320,7 @@ def resize(
 
 
 def normalize(batch: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
-    """Return uint8 (..., 3, S, S) as float32: scaled to [0, 1], then (x - mean) / std
-    for each channel.
-    """
+    """Return uint8 (..., 3, S, S) as float32: (x / 255 - mean) / std."""
     means = torch.tensor(mean, device=batch.device).view(3, 1, 1)
     stds = torch.tensor(std, device=batch.device).view(3, 1, 1)
     return batch.to(torch.float32).div_(255).sub_(means).div_(stds)

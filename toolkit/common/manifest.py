@@ -1,13 +1,12 @@
-"""manifest.json: the files of a folder with size and checksum, so that damaged and
-missing ones are known.
-"""
+"""manifest.json: the size and checksum of a folder's files, to find damaged ones."""
 
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from toolkit.common.archives import content_checksum
@@ -18,20 +17,15 @@ NAME = "manifest.json"
 
 @dataclass(frozen=True)
 class Manifest:
-    """A folder's files as they were written.
-
-    Attributes:
-        files: name -> [size in bytes, checksum].
-        about: plain values that describe how the files were made.
-    """
+    """A folder's files as they were written."""
 
     folder: Path
-    files: Mapping[str, list] = field(default_factory=dict)
-    about: Mapping[str, object] = field(default_factory=dict)
+    files: Mapping[str, list]  # name -> [size in bytes, checksum]
+    about: Mapping[str, object]  # how the files were made
 
     def damaged(self) -> list[str]:
         """Return the names of files that are missing or have another content."""
-        return [name for name in self.files if not self.is_whole(name)]
+        return list(itertools.filterfalse(self.is_whole, self.files))
 
     def is_whole(self, name: str) -> bool:
         """Return True if a file has the content that it was written with."""
@@ -60,10 +54,7 @@ def write(
 
 
 def read(folder: Path) -> Manifest | None:
-    """Return a folder's manifest, None if there is none.
-
-    Raise ValueError if it is damaged.
-    """
+    """Return a folder's manifest or None. Raise ValueError if it is damaged."""
     path = folder / NAME
     if not path.is_file():
         return None

@@ -10,10 +10,7 @@ from toolkit.common.files import write_text
 
 
 def replace(text: str, marker: str, content: str) -> str:
-    """Return `text` with the marker's part replaced.
-
-    Raises ValueError if there is none.
-    """
+    """Return `text` with the marker's part replaced. Raise ValueError without one."""
     begin, end = f"<!-- {marker}:begin -->", f"<!-- {marker}:end -->"
     if begin not in text or end not in text:
         raise ValueError(f"no markers {begin} and {end}")
@@ -23,9 +20,7 @@ def replace(text: str, marker: str, content: str) -> str:
 
 
 def replace_or_append(text: str, marker: str, content: str) -> str:
-    """Return `text` with the marker's part replaced, or with the part at its end if
-    there is none.
-    """
+    """Return `text` with the marker's part replaced, or appended if it has none."""
     try:
         return replace(text, marker, content)
     except ValueError:
@@ -33,10 +28,7 @@ def replace_or_append(text: str, marker: str, content: str) -> str:
 
 
 def fill(page: Path, marker: str, content: str) -> None:
-    """Replace the marker's part of a file.
-
-    Raises ValueError naming the file if there is none.
-    """
+    """Replace the marker's part of a file. Raise ValueError naming it without one."""
     try:
         write_text(page, replace(page.read_text(encoding="utf-8"), marker, content))
     except ValueError as error:

@@ -1,7 +1,10 @@
-"""Values that a checkpoint may hold: `torch.load` reads them with `weights_only=True`."""
+"""Values that a checkpoint may hold: `torch.load` reads them with `weights_only=True`;
+among them the state of all random generators.
+"""
 
 from __future__ import annotations
 
+import random
 from collections import Counter, OrderedDict
 from collections.abc import Mapping
 from typing import Any
@@ -26,9 +29,7 @@ def plain_values(value: Any, where: str = "state") -> Any:
         return value.item()
     if isinstance(value, np.ndarray):
         return torch.from_numpy(value.copy())
-    if value is None or isinstance(value, (bool, int, float, str)):
-        return value
-    if isinstance(value, Counter):
+    if value is None or isinstance(value, (bool, int, float, str, Counter)):
         return value
     if isinstance(value, Mapping):
         kind = OrderedDict if isinstance(value, OrderedDict) else dict
@@ -42,3 +43,25 @@ def plain_values(value: Any, where: str = "state") -> Any:
     raise TypeError(
         f"A checkpoint holds plain values only, but {where} is of type {type(value).__name__}"
     )
+
+
+def get_random_state() -> dict:
+    """Return the states of Python's, numpy's and torch's generators as plain values."""
+    name, keys, *rest = np.random.get_state()
+    return {
+        "python": random.getstate(),
+        "numpy": (name, torch.from_numpy(keys.astype(np.int64)), *rest),
+        "torch": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+    }
+
+
+def set_random_state(state: dict) -> None:
+    """Restore such states; those of CUDA if there are as many devices."""
+    random.setstate(state["python"])
+    name, keys, *rest = state["numpy"]
+    np.random.set_state((name, keys.numpy().astype(np.uint32), *rest))
+    torch.set_rng_state(state["torch"])
+    cuda = state["cuda"]
+    if cuda and torch.cuda.is_available() and len(cuda) == torch.cuda.device_count():
+        torch.cuda.set_rng_state_all(cuda)

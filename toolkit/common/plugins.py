@@ -1,6 +1,4 @@
-"""Files of users that register trainers or data sets, in our folders or elsewhere, and
-the errors that they raise.
-"""
+"""Files of users that register trainers or data sets, and errors that they raise."""
 
 from __future__ import annotations
 
@@ -11,7 +9,6 @@ import sys
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
-from types import TracebackType
 
 ROOT = Path(__file__).resolve().parents[2]
 # the files and folders to import, which processes started by this one inherit
@@ -19,32 +16,16 @@ VARIABLE = "MVLPT_IMPORT"
 FOLDER = ROOT / "plugins"  # imported by itself if it is there
 # runs the import statements of plugins, so it is in the traceback of each error in one
 IMPORTER = ROOT / "toolkit" / "plugin_files.py"
-OURS = {
-    "trainers": (
-        *("__init__", "anchors", "base", "evaluation", "interpolation", "losses"),
-    ),
-    "datasets": (
-        *(
-            "__init__",
-            "__main__",
-            "coop",
-            "elevater",
-            "few_shot",
-            "imagenet",
-            "mixing",
-            "multitask",
-            "task",
-            "union",
-        ),
-    ),
-}  # folder that files may be dropped into -> the modules that are not a user's
+_TRAINERS = ("__init__", "anchors", "base", "evaluation", "interpolation", "losses")
+_SETS = ("coop", "elevater", "imagenet", "multitask", "union", "task")
+_DATASETS = ("__init__", "__main__", "few_shot", "mixing", *_SETS)
+# folder that files may be dropped into -> the modules that are not a user's
+OURS = {"trainers": _TRAINERS, "datasets": _DATASETS}
 PACKAGES = ("datasets", "elevater_eval", "prompting", "scripts", "toolkit", "trainers")
 
 
 def add_import_flag(parser: argparse.ArgumentParser) -> None:
-    """Add --import, which registers the trainers and data sets of a file or folder,
-    here and in all workers.
-    """
+    """Add --import, which registers a file's or folder's plugins in all processes."""
     parser.add_argument(
         "--import",
         dest="imports",
@@ -75,10 +56,7 @@ def given_paths() -> list[str]:
 
 
 def import_file(text: str) -> None:
-    """Import a Python file, which may import those beside it.
-
-    Raise FileNotFoundError if it is not there, and ValueError if it is no Python file.
-    """
+    """Import a Python file beside its own; raise FileNotFoundError or ValueError."""
     file = Path(add_path(text))
     if not file.is_file():
         raise FileNotFoundError(f"--import: no file {text}")
@@ -134,9 +112,7 @@ def is_ours(file: Path) -> bool:
 
 
 def is_users(file: str) -> bool:
-    """Return True if a source file is a plugin: one of --import or of plugins/, or one
-    that was dropped into trainers/ or datasets/.
-    """
+    """Return True for a file of --import or plugins/, or dropped into our folders."""
     path = Path(file)
     if str(path) in given_paths():
         return True
@@ -148,19 +124,14 @@ def is_users(file: str) -> bool:
 
 
 def raised_by_user(error: BaseException) -> bool:
-    """Return True if an error comes from a plugin's own line: of the files that it
-    passed through, those of libraries left out, the last is a plugin.
-    """
+    """Return True if the last file of an error, libraries left out, is a plugin."""
     if isinstance(error, SyntaxError):
         return is_users(error.filename or "")
-    for file in reversed(_files(error.__traceback__)):
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        file = frame.filename
         if is_users(file):
             return True
         is_ours_too = Path(file).is_relative_to(ROOT) and "site-packages" not in file
         if is_ours_too and Path(file) != IMPORTER:
             return False
     return False
-
-
-def _files(trace: TracebackType | None) -> list[str]:
-    return [frame.filename for frame in traceback.extract_tb(trace)]

@@ -25,25 +25,18 @@ def progress(items: Iterable | None = None, **options) -> tqdm | ProgressLines:
     """
     if not (sys.stderr.isatty() or os.environ.get("TQDM_DISABLE")):
         return ProgressLines(items, **options)
-    columns = _columns()
+    try:
+        columns = os.get_terminal_size(sys.stderr.fileno()).columns
+    except OSError:
+        columns = 80
     options["desc"] = shortened(options.get("desc", ""), columns // 2)
     if columns < NARROW:
         options["bar_format"] = SHORT_BAR
     return tqdm(items, dynamic_ncols=True, **options)
 
 
-def _columns() -> int:
-    """Return the width of the terminal that stderr is."""
-    try:
-        return os.get_terminal_size(sys.stderr.fileno()).columns
-    except OSError:
-        return 80
-
-
 class ProgressLines:
-    """Progress without a terminal: a line after every tenth or 30 s, without carriage
-    returns.
-    """
+    """Progress without a terminal: a line after every tenth or 30 s."""
 
     def __init__(
         self,
@@ -69,11 +62,10 @@ class ProgressLines:
     def __enter__(self) -> ProgressLines:
         return self
 
-    def __exit__(self, *args) -> None:
-        self.close()
-
-    def close(self) -> None:
+    def close(self, *error: object) -> None:
         """Do nothing, as there is no bar to remove."""
+
+    __exit__ = close
 
     def set_postfix_str(self, text: str = "", refresh: bool = True) -> None:
         """Set the end of the lines to come."""
@@ -93,11 +85,7 @@ class ProgressLines:
 
     def line(self, seconds: float) -> str:
         """Return the present state after some seconds."""
-        parts = [f"{self.desc}: {self.n}"]
-        if self.total:
-            parts[0] += f"/{self.total}"
-        parts[0] += f" {self.unit}s"
-        parts.append(tqdm.format_interval(seconds))
-        if self.postfix:
-            parts.append(self.postfix)
-        return ", ".join(parts)
+        total = f"/{self.total}" if self.total else ""
+        postfix = f", {self.postfix}" if self.postfix else ""
+        time_ = tqdm.format_interval(seconds)
+        return f"{self.desc}: {self.n}{total} {self.unit}s, {time_}{postfix}"

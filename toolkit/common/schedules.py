@@ -7,15 +7,14 @@ successor keeps driving the optimiser it was built with.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler, MultiStepLR, StepLR
 
-from toolkit.common.suggest import did_you_mean
+from toolkit.common.suggest import check_availability
 
 SCHEDULES = ["single_step", "multi_step", "cosine"]
 WARMUPS = ["constant", "linear"]
+_STATE = ("last_epoch", "_step_count", "_last_lr")
 
 
 class _BaseWarmupScheduler(LRScheduler):
@@ -43,17 +42,13 @@ class _BaseWarmupScheduler(LRScheduler):
         super().__init__(optimizer)
 
     def warmup_lr(self) -> list[float]:
-        """Return the learning rates of the parameter groups at epoch ``last_epoch`` <
-        w.
-        """
+        """Return the parameter groups' learning rates at epoch ``last_epoch`` < w."""
         raise NotImplementedError
 
     def get_lr(self) -> list[float]:
-        return (
-            self.warmup_lr()
-            if self.last_epoch < self.warmup_epoch
-            else self.successor.get_last_lr()
-        )
+        if self.last_epoch < self.warmup_epoch:
+            return self.warmup_lr()
+        return self.successor.get_last_lr()
 
     def step(self, epoch: int | None = None) -> None:
         """Go to the next epoch. Schedules are recursive, hence no jump to ``epoch``."""
@@ -75,15 +70,9 @@ class _BaseWarmupScheduler(LRScheduler):
             group["lr"] = lr
 
     def state_dict(self) -> dict:
-        """Return epoch, learning rates and the successor's state: no reference to an
-        object.
-        """
-        return {
-            "last_epoch": self.last_epoch,
-            "_step_count": self._step_count,
-            "_last_lr": list(self._last_lr),
-            "successor": self.successor.state_dict(),
-        }
+        """Return epoch, learning rates and the successor's state, plain values all."""
+        state = {name: getattr(self, name) for name in _STATE}
+        return state | {"successor": self.successor.state_dict()}
 
     def load_state_dict(self, state_dict: dict) -> None:
         """Restore a state; optimiser and successor stay the objects they are.
@@ -91,18 +80,13 @@ class _BaseWarmupScheduler(LRScheduler):
         Raises:
             KeyError: the state is not one of a warm-up schedule.
         """
-        missing = [
-            key
-            for key in ("last_epoch", "_step_count", "_last_lr", "successor")
-            if key not in state_dict
-        ]
+        missing = [key for key in (*_STATE, "successor") if key not in state_dict]
         if missing:
             raise KeyError(
                 f"Not the state of a warm-up schedule: {', '.join(missing)} missing (OPTIM.WARMUP_EPOCH?)"
             )
-        self.last_epoch = state_dict["last_epoch"]
-        self._step_count = state_dict["_step_count"]
-        self._last_lr = list(state_dict["_last_lr"])
+        for name in _STATE:
+            setattr(self, name, state_dict[name])
         self.successor.load_state_dict(state_dict["successor"])
         self._set_lr(self._last_lr)
 
@@ -110,14 +94,7 @@ class _BaseWarmupScheduler(LRScheduler):
 class ConstantWarmupScheduler(_BaseWarmupScheduler):
     """Warm-up at one constant learning rate ``cons_lr``."""
 
-    def __init__(
-        self,
-        optimizer,
-        successor,
-        warmup_epoch: int,
-        cons_lr: float,
-        recount: bool = True,
-    ):
+    def __init__(self, optimizer, successor, warmup_epoch, cons_lr, recount=True):
         self.cons_lr = cons_lr
         super().__init__(optimizer, successor, warmup_epoch, recount)
 
@@ -128,14 +105,7 @@ class ConstantWarmupScheduler(_BaseWarmupScheduler):
 class LinearWarmupScheduler(_BaseWarmupScheduler):
     """Warm-up from ``min_lr`` at epoch 0 through ``lr * k / w`` at epoch k."""
 
-    def __init__(
-        self,
-        optimizer,
-        successor,
-        warmup_epoch: int,
-        min_lr: float,
-        recount: bool = True,
-    ):
+    def __init__(self, optimizer, successor, warmup_epoch, min_lr, recount=True):
         self.min_lr = min_lr
         super().__init__(optimizer, successor, warmup_epoch, recount)
 
@@ -158,22 +128,18 @@ def build_lr_scheduler(optimizer: Optimizer, optim_cfg) -> LRScheduler:
         TypeError: a ``STEPSIZE`` that does not fit the schedule.
     """
     c = optim_cfg
-    _check_name(c.LR_SCHEDULER, SCHEDULES)
+    check_availability(c.LR_SCHEDULER, SCHEDULES)
     if c.LR_SCHEDULER == "cosine":
         scheduler = CosineAnnealingLR(optimizer, T_max=c.MAX_EPOCH)
     elif c.LR_SCHEDULER == "single_step":
-        stepsize = (
-            c.STEPSIZE[-1] if isinstance(c.STEPSIZE, (list, tuple)) else c.STEPSIZE
-        )
-        if not isinstance(stepsize, int):
+        step = c.STEPSIZE
+        if isinstance(step, (list, tuple)):
+            step = step[-1]
+        if not isinstance(step, int):
             raise TypeError(
                 f"OPTIM.STEPSIZE of single_step must be an integer, not {c.STEPSIZE!r}"
             )
-        scheduler = StepLR(
-            optimizer,
-            step_size=stepsize if stepsize > 0 else c.MAX_EPOCH,
-            gamma=c.GAMMA,
-        )
+        scheduler = StepLR(optimizer, step if step > 0 else c.MAX_EPOCH, c.GAMMA)
     else:
         if not isinstance(c.STEPSIZE, (list, tuple)):
             raise TypeError(
@@ -183,18 +149,8 @@ def build_lr_scheduler(optimizer: Optimizer, optim_cfg) -> LRScheduler:
 
     if c.WARMUP_EPOCH <= 0:
         return scheduler
-    _check_name(c.WARMUP_TYPE, WARMUPS)
+    check_availability(c.WARMUP_TYPE, WARMUPS)
+    kind, lr = LinearWarmupScheduler, c.WARMUP_MIN_LR
     if c.WARMUP_TYPE == "constant":
-        return ConstantWarmupScheduler(
-            optimizer, scheduler, c.WARMUP_EPOCH, c.WARMUP_CONS_LR, c.WARMUP_RECOUNT
-        )
-    return LinearWarmupScheduler(
-        optimizer, scheduler, c.WARMUP_EPOCH, c.WARMUP_MIN_LR, c.WARMUP_RECOUNT
-    )
-
-
-def _check_name(name: str, known: Sequence[str]) -> None:
-    if name not in known:
-        raise ValueError(
-            f"{name!r} is not one of [{', '.join(known)}]; {did_you_mean(name, known)}"
-        )
+        kind, lr = ConstantWarmupScheduler, c.WARMUP_CONS_LR
+    return kind(optimizer, scheduler, c.WARMUP_EPOCH, lr, c.WARMUP_RECOUNT)

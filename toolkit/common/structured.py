@@ -1,27 +1,21 @@
-"""YAML and JSON files: plain values, and one sentence naming the file and the line if
-they cannot be read.
-"""
+"""YAML and JSON files: plain values, and errors that name the file and the line."""
 
 from __future__ import annotations
 
 import json
-from os import PathLike
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from toolkit.common.files import write_text
+from toolkit.common.files import StrPath, write_text
 
 _MERGE = "tag:yaml.org,2002:merge"
 MOST = 100_000  # values in a YAML file, including those that aliases repeat
 
 
 class _Loader(yaml.SafeLoader):
-    """PyYAML's safe loader, which refuses a key that a mapping has twice.
-
-    PyYAML takes the last value and drops the first.
-    """
+    """PyYAML's safe loader, which refuses a key that a mapping has twice."""
 
     def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
         node = super().compose_mapping_node(anchor)
@@ -36,7 +30,7 @@ class _Loader(yaml.SafeLoader):
         return node
 
 
-def read_yaml(path: str | PathLike, what: str = "") -> Any:
+def read_yaml(path: StrPath, what: str = "") -> Any:
     """Return the content of a YAML file: dicts, lists, numbers and texts. Nothing in it
     is executed.
 
@@ -48,31 +42,26 @@ def read_yaml(path: str | PathLike, what: str = "") -> Any:
         ValueError: it is no YAML, has Python tags, a key twice in one mapping, or
             aliases that make it endless.
     """
+    where = _named(path, what)
     text = _read_text(path, what)
     try:
         content = yaml.load(text, _Loader)
     except RecursionError:
-        raise ValueError(
-            f"{_named(path, what)} is no YAML: it is nested too deeply"
-        ) from None
-    except (
-        yaml.YAMLError,
-        ValueError,
-        TypeError,
-    ) as error:  # impossible dates and numbers; keys that are lists
+        raise ValueError(f"{where} is no YAML: it is nested too deeply") from None
+    # also impossible dates and numbers; keys that are lists
+    except (yaml.YAMLError, ValueError, TypeError) as error:
+        reason = " ".join(str(error).split())
         if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark:
             reason = f"line {error.problem_mark.line + 1}: {error.problem}"
-        else:
-            reason = " ".join(str(error).split())
-        raise ValueError(f"{_named(path, what)} is no YAML: {reason}") from None
+        raise ValueError(f"{where} is no YAML: {reason}") from None
     if _count_values(content) > MOST:
         raise ValueError(
-            f"{_named(path, what)} holds more than {MOST:,} values; its aliases repeat too much"
+            f"{where} holds more than {MOST:,} values; its aliases repeat too much"
         )
     return content
 
 
-def read_json(path: str | PathLike, what: str = "") -> Any:
+def read_json(path: StrPath, what: str = "") -> Any:
     """Return the content of a JSON file.
 
     Args:
@@ -86,10 +75,7 @@ def read_json(path: str | PathLike, what: str = "") -> Any:
 
 
 def parse_json(text: str, where: str) -> Any:
-    """Return the value of JSON text.
-
-    Raises ValueError with `where` and the line if it is no JSON.
-    """
+    """Return the value of JSON text; ValueError has `where` and the line."""
     try:
         return json.loads(text)
     except json.JSONDecodeError as error:
@@ -102,23 +88,19 @@ def parse_json(text: str, where: str) -> Any:
         raise ValueError(f"{where}: not valid json: {error}") from None
 
 
-def write_json(path: str | PathLike, value: Any, indent: int | None = 2) -> None:
+def write_json(path: StrPath, value: Any, indent: int | None = 2) -> None:
     """Write a JSON file whole or not at all, making its folder."""
-    write_text(path, json.dumps(value, indent=indent) + "\n")
+    text = json.dumps(value, indent=indent)
+    write_text(path, f"{text}\n")
 
 
-def _named(path: str | PathLike, what: str) -> str:
-    if what:
-        return f"{what}: {path}"
-    return str(path)
+def _named(path: StrPath, what: str) -> str:
+    return f"{what}: {path}" if what else str(path)
 
 
-def _read_text(path: str | PathLike, what: str) -> str:
+def _read_text(path: StrPath, what: str) -> str:
     if not Path(path).is_file():  # a pipe would be waited for
-        message = f"no file {path}"
-        if what:
-            message = f"{what}: {message}"
-        raise FileNotFoundError(message)
+        raise FileNotFoundError(_named(f"no file {path}", what))
     try:
         return Path(path).read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:

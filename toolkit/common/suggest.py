@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 
 def nearest(
     name: object, known: Iterable[str], count: int = 1, cutoff: float = 0.0
 ) -> list[str]:
-    """Return up to `count` of the `known` names, nearest first, whatever their case;
-    those below `cutoff` (0 to 1) are left out.
-    """
+    """Return up to `count` names, nearest first, alike by `cutoff` (0 to 1)."""
     by_lower = {candidate.lower(): candidate for candidate in known}
     matches = difflib.get_close_matches(
         str(name).lower(), by_lower, n=count, cutoff=cutoff
@@ -25,8 +23,17 @@ def did_you_mean(name: object, known: Iterable[str], cutoff: float = 0.0) -> str
     return f"did you mean {found[0]!r}?" if found else ""
 
 
+def check_availability(requested: str, available: Sequence[str]) -> None:
+    """Raise ValueError, naming the nearest, if ``requested`` is not ``available``."""
+    if requested not in available:
+        message = f"{requested!r} is not one of [{', '.join(available)}]"
+        hint = did_you_mean(requested, available)
+        raise ValueError(f"{message}; {hint}" if hint else message)
+
+
 def canonical(name: str, known: Iterable[str]) -> str | None:
     """Return the known name that equals `name` in whatever case, or None."""
-    return next(
-        (candidate for candidate in known if candidate.lower() == name.lower()), None
-    )
+    for candidate in known:
+        if candidate.lower() == name.lower():
+            return candidate
+    return None

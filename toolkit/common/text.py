@@ -1,6 +1,4 @@
-"""Text from files in messages: without characters that steer a terminal, and of bounded
-length.
-"""
+"""Text from files in messages: it steers no terminal, and its length is bounded."""
 
 from __future__ import annotations
 
@@ -9,11 +7,10 @@ import csv
 import io
 import logging
 import os
+import sys
 import unicodedata
 from collections.abc import Iterable, Sequence
-from typing import TextIO
-
-from toolkit.common import encoding
+from typing import Any, TextIO
 
 LONGEST = 2000  # characters of a message
 _UNPRINTABLE = ("Cc", "Cs", "Zl", "Zp")  # controls, halves of pairs, line breaks
@@ -44,7 +41,7 @@ def error_message(error: object) -> str:
     Lines after the first are indented: a file's name cannot begin another message.
     """
     message = printable(error, lines=True).strip().replace("\n", "\n  ")
-    return f"error: {message}{encoding.hint(str(error))}"
+    return f"error: {message}{hint(str(error))}"
 
 
 def one_line(error: BaseException) -> str:
@@ -65,23 +62,19 @@ def counted(number: object, noun: str) -> str:
 
 
 def require_printable(text: str, where: str) -> None:
-    """Raise ValueError if a name or path steers terminals, breaks lines, or is no text
-    (half of a surrogate pair).
-    """
+    """Raise ValueError if a name holds control characters or half a surrogate pair."""
     if any(unicodedata.category(letter) in _UNPRINTABLE for letter in text):
         raise ValueError(f"{where}: {text!r} holds a control character")
 
 
-def spreadsheet_text(text: str) -> str:
-    """Return text for a cell of a CSV file: a quote precedes text that a spreadsheet
-    would read as a formula.
-    """
-    if text.startswith(FORMULA):
-        return f"'{text}"
-    return text
+def spreadsheet_text(cell: Any) -> Any:
+    """Return a cell of a CSV file: a quote precedes text that is a formula."""
+    if isinstance(cell, str) and cell.startswith(FORMULA):
+        return f"'{cell}"
+    return cell
 
 
-def csv_text(rows: Iterable[Sequence]) -> str:
+def csv_text(rows: Iterable[Iterable]) -> str:
     """Return rows, the header first, as CSV."""
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(rows)
@@ -100,9 +93,7 @@ def markdown_table(rows: Iterable[Sequence[object]], alignment: str) -> str:
 
 
 def shortened(text: str, columns: int) -> str:
-    """Return text that takes at most so many columns of a terminal; "…" stands for a
-    left-out end.
-    """
+    """Return text cut to so many columns of a terminal; "…" stands for the rest."""
     taken, kept = 0, 0
     for position, character in enumerate(text):
         taken += _columns(character)
@@ -151,9 +142,53 @@ def log_lines(logger: logging.Logger, text: str, level: int = logging.INFO) -> N
 def start_log(
     level: int = logging.INFO, stream: TextIO | None = None, form: str = "%(message)s"
 ) -> None:
-    """Log messages of a level and above to a stream, standard error by default, unless
-    a log is set up already.
-    """
+    """Log to a stream, by default standard error, unless a log is set up already."""
     handler = logging.StreamHandler(stream)
     handler.setFormatter(PrintableFormatter(form))
     logging.basicConfig(level=level, handlers=[handler])
+
+
+# -- names when Python does not read them as UTF-8: in a Latin-1 locale without PYTHONUTF8=1 --------------------------
+
+
+def check_arguments(arguments: Sequence[str]) -> None:
+    """Raise ValueError if a command line has letters that were not understood: a class
+    name would be another text. Paths of files that are there work all the same.
+    """
+    if _is_utf8():
+        return
+    for argument in arguments:
+        if not is_text(argument) and not os.path.lexists(argument):
+            raise ValueError(
+                f"{argument!r} is not what was typed: Python reads the command line as "
+                f"{sys.getfilesystemencoding()} here; set PYTHONUTF8=1"
+            )
+
+
+def is_text(name: str) -> bool:
+    """Return False if a name of a file has bytes that were not understood."""
+    return not any("\ud800" <= letter <= "\udfff" for letter in name)
+
+
+def require_text(name: str, where: str | os.PathLike) -> None:
+    """Raise ValueError if a name of a file has bytes that were not understood."""
+    if is_text(name):
+        return
+    encoding, advice = "UTF-8", "rename it"
+    if not _is_utf8():
+        encoding, advice = sys.getfilesystemencoding(), "set PYTHONUTF8=1"
+    raise ValueError(
+        f"{where}: the name {os.fsencode(name)!r} is not {encoding}; {advice}"
+    )
+
+
+def hint(message: str) -> str:
+    """Return a note for an error that may be about such a name, else ""."""
+    if _is_utf8() or (message.isascii() and "codec can't encode" not in message):
+        return ""
+    encoding = sys.getfilesystemencoding()
+    return f" (names of files are {encoding} here; PYTHONUTF8=1 makes them UTF-8)"
+
+
+def _is_utf8() -> bool:
+    return sys.getfilesystemencoding() == "utf-8"

@@ -8,9 +8,11 @@ archive (since torch 1.6) and the older stream.
 import io
 import operator
 import pickle
+import pickletools
 import re
 import zipfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, BinaryIO
@@ -19,42 +21,25 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from toolkit.common.pickle_check import check_pickle
-
 _ZIP = b"PK\x03\x04"
 _MAGIC = 0x1950A86A20F9469CFC6C  # the first pickle of the older stream
 _STREAM_PICKLES = 5  # the magic number, version, machine, content and keys of tensors
-_DTYPES = (
-    torch.float64,
-    torch.float32,
-    torch.float16,
-    torch.bfloat16,
-    torch.int64,
-    torch.int32,
-    torch.int16,
-    torch.int8,
-    torch.uint8,
-    torch.bool,
-)
-_STORAGES = (
-    "Double",
-    "Float",
-    "Half",
-    "BFloat16",
-    "Long",
-    "Int",
-    "Short",
-    "Char",
-    "Byte",
-    "Bool",
-)
+_DTYPES = {
+    "Double": torch.float64,
+    "Float": torch.float32,
+    "Half": torch.float16,
+    "BFloat16": torch.bfloat16,
+    "Long": torch.int64,
+    "Int": torch.int32,
+    "Short": torch.int16,
+    "Char": torch.int8,
+    "Byte": torch.uint8,
+    "Bool": torch.bool,
+}  # by the names of storages
 
 
 class Placeholder:
-    """An object, class or function that is not read.
-
-    It accepts every call of a pickle and does nothing.
-    """
+    """An object, class or function that is not read: every call of it does nothing."""
 
     __slots__ = ()
 
@@ -94,9 +79,7 @@ def read(path: str | Path) -> Any:
 
 
 def check(path: str | Path) -> None:
-    """Raise ValueError if a file's pickles would exhaust the stack, the memory or the
-    time of any reader, or if an archive is damaged, which torch does not notice.
-    """
+    """Raise ValueError if a file is damaged or its pickles would exhaust any reader."""
     with open(path, "rb") as file:
         if file.read(4) == _ZIP:
             with zipfile.ZipFile(file) as archive:
@@ -147,9 +130,7 @@ def _member(archive: zipfile.ZipFile, name: str) -> bytes:
 
 
 def _read_stream(content: bytes) -> Any:
-    """Return the content of the older format, which torch reads with the unpickler
-    below.
-    """
+    """Return the content of the older format, with torch and a restricted unpickler."""
     file = io.BytesIO(content)
     if RestrictedUnpickler(file).load() != _MAGIC:
         raise ValueError("it does not begin as torch.save's files do")
@@ -199,29 +180,26 @@ class ArchiveUnpickler(RestrictedUnpickler):
         self._storages: dict[str, Tensor] = {}
 
     def persistent_load(self, pid: object) -> Tensor:
-        """Return a storage's values as a flat tensor of the dtype that it was stored
-        with.
-        """
+        """Return a storage's values as a flat tensor of its dtype."""
         if not isinstance(pid, tuple) or len(pid) != 5 or pid[0] != "storage":
             raise ValueError("it refers to something that is no tensor")
         _, kind, key, _, count = pid
-        if not isinstance(kind, _Known) or not isinstance(kind.value, torch.dtype):
+        dtype = kind.value if isinstance(kind, _Known) else None
+        if not isinstance(dtype, torch.dtype):
             raise ValueError("it holds a tensor of a kind that is not read")
         if key not in self._storages:
             content = bytearray(self.read_storage(key))
-            if len(content) < count * kind.value.itemsize:
+            if len(content) < count * dtype.itemsize:
                 raise ValueError("it is shorter than its tensors")
+            values = torch.empty(0, dtype=dtype)
             if content:
-                self._storages[key] = torch.frombuffer(content, dtype=kind.value)
-            else:
-                self._storages[key] = torch.empty(0, dtype=kind.value)
+                values = torch.frombuffer(content, dtype=dtype)
+            self._storages[key] = values
         return self._storages[key]
 
 
 class _Known:
-    """A value, or a function, that a pickle may name; unlike the original, no pickle
-    can change it.
-    """
+    """A value, or a function, that a pickle may name, but cannot change."""
 
     __slots__ = ("value",)
 
@@ -314,6 +292,145 @@ _KNOWN: dict[tuple[str, str], object] = {
     ("builtins", "set"): _Known(set),
     ("__builtin__", "set"): _Known(set),
 }
-for _name, _dtype in zip(_STORAGES, _DTYPES, strict=True):
+for _name, _dtype in _DTYPES.items():
     _KNOWN["torch", f"{_name}Storage"] = _Known(_dtype)
     _KNOWN["torch", str(_dtype).removeprefix("torch.")] = _dtype
+
+
+# -- a check before pickles are loaded: a few bytes can ask for hours ------------------------------------------------
+
+# Hashing a tuple visits all that it holds, and a tuple that holds another one twice
+# visits it twice: 30 such levels are 2^30 visits. The check follows the pickle's stack
+# without making an object of it.
+
+MAX_DEPTH = 1000  # tuples in tuples: one is hashed within the other, on the stack
+MAX_VISITS = 1 << 25  # if each value is hashed or copied at each of its uses
+MAX_MEMO = 2_000_000
+WORD = 16  # bytes of a text or number that count as one visit
+
+_FILLS = ("APPEND", "APPENDS", "SETITEM", "SETITEMS", "ADDITEMS", "BUILD")
+_TUPLES = ("TUPLE", "TUPLE1", "TUPLE2", "TUPLE3", "FROZENSET")
+_EMPTY = ("EMPTY_LIST", "EMPTY_DICT", "EMPTY_SET")
+_GETS = ("GET", "BINGET", "LONG_BINGET")
+_PUTS = ("PUT", "BINPUT", "LONG_BINPUT")
+
+
+@dataclass(slots=True)
+class _Value:
+    """A value on the stack."""
+
+    visits: int = 1  # the values that hashing or copying it visits
+    is_simple: bool = False  # it is made of text, numbers, classes and tuples alone
+    depth: int = 0  # of tuples in tuples
+    items: "Sequence[_Value]" = ()  # of a tuple
+
+
+def check_pickle(file: BinaryIO) -> None:
+    """Raise ValueError if loading the pickle at the file's position would exhaust the
+    stack, the memory or the time, or if a persistent id is not made of simple values.
+
+    The position is then after the pickle.
+    """
+    machine = _Machine()
+    try:
+        for operation, argument, _ in pickletools.genops(file):
+            machine.step(operation, argument)
+    except LookupError:
+        raise ValueError("its pickle is damaged") from None
+
+
+class _Machine:
+    """The stack and the memo of a pickle; None on the stack is a mark."""
+
+    def __init__(self) -> None:
+        self.stack: list[_Value | None] = []
+        self.memo: dict[int, _Value | None] = {}
+        self.visits = 0
+
+    def step(self, operation: pickletools.OpcodeInfo, argument: Any) -> None:
+        """Do an operation. Raise ValueError if too large, LookupError if damaged."""
+        name = operation.name
+        if name == "MARK":
+            self.stack.append(None)
+        elif name == "DUP":
+            self._push(self.stack[-1])
+        elif name in _PUTS:
+            self._remember(argument)
+        elif name == "MEMOIZE":
+            self._remember(len(self.memo))
+        elif name in _GETS:
+            self._push(self.memo[argument])
+        else:
+            values = self._pop(operation.stack_before)
+            if operation.stack_after:
+                self._push(self._result(operation, argument, values))
+
+    def _remember(self, key: int) -> None:
+        self._require(key <= MAX_MEMO)
+        self.memo[key] = self.stack[-1]
+
+    def _push(self, value: _Value | None) -> None:
+        if value is not None:
+            self._visit(value)
+        self.stack.append(value)
+
+    def _visit(self, value: _Value) -> None:
+        self.visits += value.visits
+        self._require(self.visits <= MAX_VISITS and value.depth <= MAX_DEPTH)
+
+    @staticmethod
+    def _require(is_small: bool) -> None:
+        if not is_small:
+            raise ValueError("its pickle is far too large for a checkpoint's")
+
+    def _pop(self, before: Sequence[pickletools.StackObject]) -> list[_Value]:
+        """Return the values that an operation takes, the lowest first, without marks."""
+        values = []
+        if pickletools.stackslice in before:
+            while (value := self.stack.pop()) is not None:
+                values.append(value)
+            before = before[: before.index(pickletools.markobject)]
+        for _ in before:
+            value = self.stack.pop()
+            if value is not None:
+                values.append(value)
+        values.reverse()
+        return values
+
+    def _result(
+        self, operation: pickletools.OpcodeInfo, argument: Any, values: list[_Value]
+    ) -> _Value:
+        """Return the value that an operation makes of those that it takes."""
+        name = operation.name
+        if name in _TUPLES:
+            return _tuple_of(values)
+        if name in _FILLS:
+            filled = values[0]
+            if name != "BUILD":  # which gives no state to what is loaded here
+                filled.visits += sum(value.visits for value in values[1:])
+            self.visits -= filled.visits  # it stays where it is
+            return filled
+        if name == "BINPERSID" and not values[0].is_simple:
+            raise ValueError("it refers to something that is no tensor")
+        if name == "REDUCE":
+            for item in values[1].items:  # some are filled after the tuple is made
+                self._visit(item)
+        if operation.stack_before or name in _EMPTY:
+            return _Value(is_simple=name == "STACK_GLOBAL")
+        return _Value(1 + _size_of(argument) // WORD, is_simple=True)
+
+
+def _tuple_of(items: list[_Value]) -> _Value:
+    return _Value(
+        visits=1 + sum(item.visits for item in items),
+        is_simple=all(item.is_simple for item in items),
+        depth=1 + max((item.depth for item in items), default=0),
+        items=items,
+    )
+
+
+def _size_of(argument: Any) -> int:
+    """Return the size of a text or number in bytes."""
+    if isinstance(argument, int):
+        return argument.bit_length() // 8
+    return len(argument) if isinstance(argument, str | bytes) else 0

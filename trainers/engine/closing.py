@@ -14,7 +14,7 @@ from datasets import is_custom
 from . import tables
 from .results import has_predictions
 from .run_dir import RESULTS
-from .settings import split_names, task_names
+from .settings import all_task_names
 
 
 def result_lines(
@@ -29,21 +29,17 @@ def result_lines(
     """
     out = Path(os.path.relpath(cfg.OUTPUT_DIR))
     lines = [f"results: {out / RESULTS}"]
-    if (out / tables.FOLDER / tables.PREDICTIONS).is_file():
-        lines.append(
-            f"each prediction, confusions, scores of classes: {out / tables.FOLDER}"
-        )
+    folder = out / tables.FOLDER
+    if (folder / tables.PREDICTIONS).is_file():
+        lines.append(f"each prediction, confusions, scores of classes: {folder}")
     if (out / "submission.zip").is_file():
         lines.append(f"submission: {out / 'submission.zip'}")
     if has_predictions(records):
         lines.append(f"look at it: {report_command(cfg)}")
-    prompt = out
-    if staged:
-        prompt = out / "adapt" / records[0]["task"]
+    prompt = out / "adapt" / records[0]["task"] if staged else out
     if (prompt / "prompts.safetensors").is_file():
-        lines.append(
-            f"use it: python -m prompting predict {shlex.quote(str(prompt))} IMAGE_OR_FOLDER"
-        )
+        command = f"python -m prompting predict {shlex.quote(str(prompt))}"
+        lines.append(f"use it: {command} IMAGE_OR_FOLDER")
     return lines
 
 
@@ -57,12 +53,10 @@ def report_command(cfg: CfgNode) -> str:
 
 
 def data_root(cfg: CfgNode) -> str:
-    """Return the folder that holds the data sets of a run: --root, or that of the first
-    custom task whose path is absolute; "" if there is none.
-    """
+    """Return --root, the folder of the first absolute custom task, or ""."""
     if cfg.DATASET.ROOT:
         return cfg.DATASET.ROOT
-    for name in [*task_names(cfg), *split_names(cfg.MULTITASK.SOURCE)]:
+    for name in all_task_names(cfg):
         path = name.partition(":")[2]
         if is_custom(name) and os.path.isabs(path):
             return os.path.dirname(os.path.normpath(path))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -26,18 +26,15 @@ from .config import (
 )
 from .declared_keys import declared_keys
 from .run_dir import CONFIG, resumed_folder
-from .settings import split_names, task_names
+from .settings import all_task_names, split_names
 from .start import read_start, recorded_backbone
-from .unread_pairs import message, unread_pairs
+from .unread_keys import message, unread_pairs
 
 DEFAULT, DEFAULT_MULTITASK = "APT", "MAPT"  # the trainers without --trainer
 
 
 def key_table(trainer: str) -> str:
-    """Return the keys that a trainer declares, a line each: name, default, meaning.
-
-    Raise ValueError for an unknown trainer.
-    """
+    """Return the keys that a known trainer declares: name, default, meaning."""
     if not trainer:
         raise ValueError("--list-keys: name the trainer with --trainer")
     declared = declared_keys(trainer_class(trainer))
@@ -52,29 +49,29 @@ def key_table(trainer: str) -> str:
 
 
 def configuration(args: argparse.Namespace) -> CfgNode:
-    """Return the frozen configuration of a command line.
-
-    Raise ValueError or FileNotFoundError.
-    """
+    """Return the frozen configuration. Raise ValueError or FileNotFoundError."""
     _check_combinations(args)
     files, flags = config_files(args), flag_values(args)
-    trainer, _ = chosen_trainer(args, files, flags)
+    trainer, _ = chosen_trainer(args)
     cfg = resolve(trainer, files, flags, args.opts, vars(args))
     cls = trainer_class(cfg.TRAINER.NAME)
-    if is_foreign(cls):
-        return _foreign_configuration(cfg, args)
+    if is_foreign(cls):  # it resumes from --resume, and writes there by default
+        _check_custom(cfg, args)
+        if cfg.RESUME not in ("", "auto") and cfg.OUTPUT_DIR in ("", "./output"):
+            cfg = with_overrides(cfg, OUTPUT_DIR=cfg.RESUME)
+        return cfg
     if args.model_dir and is_native(cls) and cls.learns:
         recorded = recorded_backbone(
             args.model_dir, args.load_epoch, given_keys(files, flags, args.opts)
         )
         cfg = resolve(trainer, files, flags | recorded, args.opts)
-    _check_pairs(cfg, args.opts)
+    for key in unread_pairs(cfg, args.opts[::2]):  # files may hold others' keys
+        raise ValueError(message(key, [cfg.TRAINER.NAME]))
     cfg = _by_its_contexts(cfg)
     cls = trainer_class(cfg.TRAINER.NAME)
     if args.multi_task and is_native(cls) and not cls.multitask:
         cfg = with_overrides(cfg, TRAINER__NAME=f"M{cfg.TRAINER.NAME}")
-    if not args.dataset:
-        _check_custom(cfg, args.config_file)
+    _check_custom(cfg, args)
     if cfg.RESUME not in ("", "auto"):
         cfg = with_overrides(cfg, OUTPUT_DIR=resumed_folder(cfg), RESUME="auto")
     return cfg
@@ -90,26 +87,13 @@ def _by_its_contexts(cfg: CfgNode) -> CfgNode:
     return with_overrides(cfg, TRAINER__NAME="CoCoOp", **given)
 
 
-def _foreign_configuration(cfg: CfgNode, args: argparse.Namespace) -> CfgNode:
-    """Return the configuration of a trainer written for Dassl: it resumes from --resume,
-    and writes there if no other folder is given.
-    """
-    if not args.dataset:
-        _check_custom(cfg, args.config_file)
-    resumed = cfg.RESUME
-    if resumed not in ("", "auto") and cfg.OUTPUT_DIR in ("", "./output"):
-        return with_overrides(cfg, OUTPUT_DIR=resumed)
-    return cfg
-
-
-def chosen_trainer(
-    args: argparse.Namespace, files: list[str], flags: dict[str, Any]
-) -> tuple[str, str]:
+def chosen_trainer(args: argparse.Namespace) -> tuple[str, str]:
     """Return the trainer of a command line, and a line that says why if none is given.
 
     It is that of the run that --resume continues, or of the prompt in --model-dir if
     its files tell it, else MAPT, or APT if there is one task.
     """
+    files = config_files(args)
     given = args.trainer or named_trainer(files, args.opts)
     if given:
         return given, ""
@@ -117,31 +101,23 @@ def chosen_trainer(
     if resumed:
         return resumed, f"no --trainer given: {resumed}, that of the run to resume"
     if args.model_dir:
-        method = str(
-            read_start(args.model_dir, args.load_epoch).record.get("method", "")
-        )
+        record = read_start(args.model_dir, args.load_epoch).record
+        method = str(record.get("method", ""))
         if method in TRAINER_REGISTRY.registered_names():
-            return (
-                method,
-                f"no --trainer given: {method}, the method of the prompt in --model-dir",
-            )
-    cfg = resolve(DEFAULT_MULTITASK, files, flags, args.opts)
-    tasks = [*task_names(cfg), *split_names(cfg.MULTITASK.SOURCE)]
-    name = DEFAULT_MULTITASK
-    if len(tasks) == 1 and not (args.multi_task or args.groups):
-        name = DEFAULT
+            reason = f"{method}, the method of the prompt in --model-dir"
+            return method, f"no --trainer given: {reason}"
+    cfg = resolve(DEFAULT_MULTITASK, files, flag_values(args), args.opts)
+    tasks = all_task_names(cfg)
+    is_single = len(tasks) == 1 and not (args.multi_task or args.groups)
+    name = DEFAULT if is_single else DEFAULT_MULTITASK
     return name, f"no --trainer given: {name}, anchored to zero-shot; see README"
 
 
 def _resumed_trainer(args: argparse.Namespace) -> str:
     """Return the trainer of the run that --resume names, "" if there is none."""
-    if not args.resume:
-        return ""
     folder = args.output_dir if args.resume == "auto" else args.resume
     file = Path(folder, CONFIG)
-    if not folder or not file.is_file():
-        return ""
-    return named_trainer([str(file)], [])
+    return named_trainer([str(file)], []) if folder and file.is_file() else ""
 
 
 def _check_combinations(args: argparse.Namespace) -> None:
@@ -154,32 +130,26 @@ def _check_combinations(args: argparse.Namespace) -> None:
             _require_names(value, key)
 
 
-def _check_pairs(cfg: CfgNode, opts: Sequence[str]) -> None:
-    """Raise ValueError if a KEY VALUE pair sets a key that only other trainers read.
-
-    Files may hold the keys of several trainers.
-    """
-    for key in unread_pairs(cfg, opts[::2]):
-        raise ValueError(message(key, [cfg.TRAINER.NAME]))
-
-
-def _check_custom(cfg: CfgNode, file: str) -> None:
-    """Raise FileNotFoundError if the custom images of a configuration file are not
-    there: a run's has no full path.
-    """
-    for name in [*task_names(cfg), *split_names(cfg.MULTITASK.SOURCE)]:
-        kind, _, path = name.partition(":")
-        if is_custom(name) and not Path(path).expanduser().exists():
+def _check_custom(cfg: CfgNode, args: argparse.Namespace) -> None:
+    """Raise FileNotFoundError if a configuration file's custom images are missing."""
+    for name in all_task_names(cfg):
+        if _is_missing(name) and not args.dataset:
+            kind = name.partition(":")[0]
             raise FileNotFoundError(
-                f"{file or 'DATASET.DATASET'}: no images at {name}; the config.yaml of a run has the last part of a path "
-                f"alone: give --dataset {kind}:PATH"
+                f"{args.config_file or 'DATASET.DATASET'}: no images at {name}; the config.yaml of a run has the last "
+                f"part of a path alone: give --dataset {kind}:PATH"
             )
+
+
+def _is_missing(name: str) -> bool:
+    """Return True for custom images that are not there."""
+    path = Path(name.partition(":")[2])
+    return is_custom(name) and not path.expanduser().exists()
 
 
 def run_options(args: argparse.Namespace, cfg: CfgNode) -> RunOptions:
     """Return the options of a command line with this configuration."""
-    files, flags = config_files(args), flag_values(args)
-    _, chosen = chosen_trainer(args, files, flags)
+    _, chosen = chosen_trainer(args)
     return RunOptions(
         resume=cfg.RESUME == "auto",
         overwrite=args.overwrite,
@@ -190,7 +160,7 @@ def run_options(args: argparse.Namespace, cfg: CfgNode) -> RunOptions:
         groups=args.groups,
         coop_folders=args.coop_folders,
         track=args.track,
-        given=given_keys(files, flags, args.opts),
+        given=given_keys(config_files(args), flag_values(args), args.opts),
         chosen=chosen,
     )
 
@@ -242,20 +212,25 @@ def flag_values(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def named_tasks(names: str | None, flag: str) -> str:
-    """Return the tasks of a flag, "" if it is not given.
+    """Return the tasks of a flag, "" if it is not given; `@FILE` stands for those in a
+    file, a name a line.
 
     Raise ValueError if it names none, or FileNotFoundError.
     """
     if names is None:
         return ""
-    expanded = expand_lists(names, flag)
+    found = []
+    for name in names.split(","):
+        if name.strip().startswith("@"):
+            found += read_names(name.strip()[1:], flag)
+        else:
+            found.append(name)
+    expanded = ",".join(found)
     _require_names(expanded, flag)
     known = DATASET_REGISTRY.registered_names()
-    parts = split_names(expanded)
-    for name, following in zip(parts, parts[1:], strict=False):
-        _, _, path = name.partition(":")
-        broken = is_custom(name) and not Path(path).expanduser().exists()
-        if broken and not is_custom(following) and following not in known:
+    for name, following in itertools.pairwise(split_names(expanded)):
+        is_name = is_custom(following) or following in known
+        if _is_missing(name) and not is_name:
             raise ValueError(
                 f"{flag}: there is neither {name!r} nor {following!r}: a comma separates data sets, so rename a folder or "
                 "file that has one in its name"
@@ -266,16 +241,3 @@ def named_tasks(names: str | None, flag: str) -> str:
 def _require_names(text: str, flag: str) -> None:
     if not split_names(text.strip("'\"")):
         raise ValueError(f"{flag} is {text!r}, which names no task")
-
-
-def expand_lists(names: str, flag: str) -> str:
-    """Return comma-separated names; `@FILE` stands for those in a file, a name a line.
-    Raise FileNotFoundError.
-    """
-    found = []
-    for name in names.split(","):
-        if not name.strip().startswith("@"):
-            found.append(name)
-            continue
-        found += read_names(name.strip()[1:], flag)
-    return ",".join(found)

@@ -1,12 +1,11 @@
-"""The resolved configuration of a run: Dassl's defaults, the plugins' keys, YAML files,
-flags and trailing KEY VALUE pairs.
-"""
+"""The configuration of a run: defaults, plugins' keys, YAML files, flags and pairs."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import functools
+import operator
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,8 @@ from toolkit.common.structured import read_yaml
 from toolkit.common.suggest import nearest
 
 from . import dassl_config
-from .config_values import flatten, set_text, set_value
+from .config_values import as_list, flatten, set_text, set_value
+from .declared_keys import merged
 from .settings import extend, split_names
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
@@ -55,42 +55,25 @@ BACKBONE_CONFIGS = {
 
 @dataclass(frozen=True)
 class RunOptions:
-    """The use of a configuration; it changes no number, so it is in no config.yaml.
+    """The use of a configuration; it changes no number, so it is in no config.yaml."""
 
-    Attributes:
-        resume: continue an interrupted run.
-        overwrite: replace the run in the output folder.
-        eval_only: evaluate the prompt of `model_dir`.
-        no_train: build and evaluate a fresh prompt.
-        model_dir: folder of a run whose prompt is the initial one, or is evaluated.
-        load_epoch: its epoch; None: the best.
-        groups: YAML file: target -> tasks to adapt it with.
-        given: the keys that flags, files and KEY VALUE pairs set; None: all. Others
-            follow the prompt of `model_dir`.
-        coop_folders: name the default output folder as CoOp's scripts do.
-        track: name of the tracker that gets curves and results; "": none.
-        chosen: the line that says which trainer was chosen, and why; "" if one was
-            given.
-    """
-
-    resume: bool = False
-    overwrite: bool = False
-    eval_only: bool = False
-    no_train: bool = False
-    model_dir: str = ""
-    load_epoch: int | None = None
-    groups: str = ""
+    resume: bool = False  # continue an interrupted run
+    overwrite: bool = False  # replace the run in the output folder
+    eval_only: bool = False  # evaluate the prompt of `model_dir`
+    no_train: bool = False  # build and evaluate a fresh prompt
+    model_dir: str = ""  # of a run whose prompt is the initial one, or is evaluated
+    load_epoch: int | None = None  # its epoch; None: the best
+    groups: str = ""  # YAML file: target -> tasks to adapt it with
+    # keys that flags, files and KEY VALUE pairs set, None: all; others follow the prompt
     given: frozenset[str] | None = None
-    coop_folders: bool = False
-    track: str = ""
-    chosen: str = ""
+    coop_folders: bool = False  # name the default output folder as CoOp's scripts do
+    track: str = ""  # the tracker that gets curves and results; "": none
+    chosen: str = ""  # says which trainer was chosen and why; "" if one was given
 
 
-@cache
+@functools.cache
 def coop_names() -> dict[str, str]:
-    """Return data set -> the name of its YAML in configs/datasets, which is CoOp's name
-    of folders.
-    """
+    """Return data set -> CoOp's name of its folders, the stem of its YAML."""
     names = {}
     for path in sorted((CONFIGS / "datasets").glob("*.yaml")):
         names[read_yaml(path)["DATASET"]["NAME"]] = path.stem
@@ -110,16 +93,12 @@ def trainer_class(name: str) -> type:
 
 
 def is_native(cls: type) -> bool:
-    """Return True for a trainer on our base classes, False for one that was written for
-    Dassl alone.
-    """
+    """Return True for a trainer on our base classes, not one of Dassl's alone."""
     return getattr(cls, "native", False)
 
 
 def is_foreign(cls: type) -> bool:
-    """Return True for a user's trainer that was written for Dassl alone: its settings
-    have Dassl's defaults and meaning.
-    """
+    """Return True for a user's trainer, with the defaults and meaning of Dassl."""
     return not is_native(cls) and not cls.__module__.startswith("trainers.methods.")
 
 
@@ -152,16 +131,6 @@ def recipes(cls: type, backbone: str) -> list[Path]:
     return found
 
 
-def trainer_defaults(cls: type) -> dict[str, Any]:
-    """Return the keys whose defaults differ for a trainer: those of its bases, then its
-    own.
-    """
-    merged = {}
-    for base in reversed(cls.__mro__):
-        merged |= vars(base).get("defaults", {})
-    return merged
-
-
 def resolve(
     trainer: str,
     files: Sequence[str],
@@ -178,39 +147,37 @@ def resolve(
     """
     texts = {file: _read(file) for file in files}
     pairs = _pairs(opts)
-    given = dict(pairs).get("TRAINER.NAME", "")
-    trainer = _one_trainer(trainer or named_trainer(files, opts), given)
+    given = dict(pairs)
+    trainer = trainer or named_trainer(files, opts)
+    _check_trainer(trainer, given.get("TRAINER.NAME"))
     cls = trainer_class(trainer)
     cfg = extend(get_cfg_default())
     # no settings but the data set: the recipe's
     if all(set(text) == {"DATASET"} for text in texts.values()):
-        given = dict(pairs).get("MODEL.BACKBONE.NAME")
-        backbone = flags.get("MODEL.BACKBONE.NAME") or given or cfg.MODEL.BACKBONE.NAME
+        key, default = "MODEL.BACKBONE.NAME", cfg.MODEL.BACKBONE.NAME
+        backbone = flags.get(key) or given.get(key) or default
         texts = {str(path): _read(str(path)) for path in recipes(cls, backbone)} | texts
-        flags = {"MODEL.BACKBONE.NAME": backbone, **flags}
+        flags = {key: backbone, **flags}
     if is_foreign(cls):
         return dassl_config.resolve(cls, texts, flags, pairs, arguments)
-    by_dassl_name = not is_native(cls)  # of ours; CoOp's names stay
-    for key, value in trainer_defaults(cls).items():
+    keeps_names = not is_native(cls)  # CoOp's, of ours
+    for key, value in merged(cls, "defaults").items():
         set_value(cfg, key, value)
     for file, text in texts.items():
-        # it holds both names: the alias must not win
-        written_by_run = "MVLPT" in (text.get("TRAINER") or {})
-        _set_all(cfg, flatten(text), by_dassl_name or written_by_run, file)
+        for key, value in _named_values(text, keeps_names):
+            set_value(cfg, key, value, file)
     cfg.TRAINER.NAME = trainer
     for key, value in flags.items():
         set_value(cfg, key, value)
-    for key, text in pairs:
-        set_text(cfg, key if by_dassl_name else without_alias(key), text)
+    for key, value in pairs:
+        set_text(cfg, key if keeps_names else without_alias(key), value)
     cfg.MODEL.BACKBONE.NAME = local_path(cfg.MODEL.BACKBONE.NAME)
     cfg.freeze()
     return cfg
 
 
 def named_trainer(files: Sequence[str], opts: Sequence[str]) -> str:
-    """Return the trainer that KEY VALUE pairs, or else YAML files name first; "" if
-    none does.
-    """
+    """Return the trainer that pairs, or else YAML files name; "" if none does."""
     given = dict(_pairs(opts)).get("TRAINER.NAME", "")
     if given:
         return given
@@ -221,11 +188,8 @@ def named_trainer(files: Sequence[str], opts: Sequence[str]) -> str:
     return ""
 
 
-def _one_trainer(name: str, pair: str) -> str:
-    """Return the trainer's name.
-
-    Raise ValueError if there is none, or if a KEY VALUE pair gives another.
-    """
+def _check_trainer(name: str, pair: str | None) -> None:
+    """Raise ValueError if there is no trainer, or if a KEY VALUE pair gives another."""
     if pair and pair != name:
         raise ValueError(
             f"TRAINER.NAME is {pair!r}, but --trainer {name!r}: give one of them"
@@ -235,39 +199,24 @@ def _one_trainer(name: str, pair: str) -> str:
             "no trainer is given: use --trainer, with one of "
             + ", ".join(TRAINER_REGISTRY.registered_names())
         )
-    return name
 
 
 def given_keys(
     files: Sequence[str], flags: Mapping[str, Any], opts: Sequence[str]
 ) -> frozenset[str]:
-    """Return the keys that a user sets, under the names that our trainers read.
-
-    Raises as `resolve` does.
-    """
-    keys = set(flags)
+    """Return the keys that a user sets, under our names; raise as `resolve` does."""
+    keys = {*flags, *map(without_alias, dict(_pairs(opts)))}
     for file in files:
-        text = _read(file)
-        as_named = "MVLPT" in (text.get("TRAINER") or {})
-        for key, _ in flatten(text):
-            keys.add(key if as_named else without_alias(key))
-    keys.update(without_alias(key) for key, _ in _pairs(opts))
+        keys.update(dict(_named_values(_read(file))))
     return frozenset(keys)
 
 
-def _set_all(
-    cfg: CfgNode,
-    values: Iterable[tuple[str, Any]],
-    as_named: bool,
-    file: str = "",
-) -> None:
-    """Put values into `cfg`, those under CoOp's names into the keys that our trainers
-    read unless `as_named`.
-    """
-    for key, value in values:
-        if not as_named:
-            key = without_alias(key)
-        set_value(cfg, key, value, file)
+def _named_values(text: dict, keeps_names: bool = False) -> list[tuple[str, Any]]:
+    """Return a YAML file's values, with CoOp's names replaced unless they stay."""
+    # written by a run, it holds both names: the alias must not win
+    if keeps_names or "MVLPT" in (text.get("TRAINER") or {}):
+        return list(flatten(text))
+    return [(without_alias(key), value) for key, value in flatten(text)]
 
 
 def without_local_paths(cfg: CfgNode) -> CfgNode:
@@ -284,23 +233,23 @@ def without_local_paths(cfg: CfgNode) -> CfgNode:
     record = Path(cfg.DATASET.FEWSHOT)
     if record.is_absolute():
         cfg.DATASET.FEWSHOT = record.name
-    cfg.DATASET.DATASET = _names_without_paths(cfg.DATASET.DATASET)
-    cfg.DATASET.NAME = _names_without_paths(cfg.DATASET.NAME)
-    cfg.MULTITASK.SOURCE = _names_without_paths(cfg.MULTITASK.SOURCE)
+    for node, key in (
+        (cfg.DATASET, "DATASET"),
+        (cfg.DATASET, "NAME"),
+        (cfg.MULTITASK, "SOURCE"),
+    ):
+        names = map(custom.without_local_path, split_names(node[key]))
+        node[key] = ",".join(names)
     return cfg
 
 
 def with_overrides(cfg: CfgNode, **values: Any) -> CfgNode:
-    """Return a frozen copy with other values; keys have "__" for ".":
-    `with_overrides(cfg, DATASET__DATASET="a")`.
-    """
+    """Return a frozen copy with other values; A__B=2 sets A.B."""
     cfg = cfg.clone()
     cfg.defrost()
     for name, value in values.items():
         *groups, leaf = name.split("__")
-        node = cfg
-        for group in groups:
-            node = node[group]
+        node = functools.reduce(operator.getitem, groups, cfg)
         if leaf not in node:
             raise ValueError(f"unknown key {name.replace('__', '.')!r}")
         node[leaf] = value
@@ -317,8 +266,7 @@ def differences(one: CfgNode, other: CfgNode) -> list[str]:
     """
     a, b = _values(one), _values(other)
     if a.keys() != b.keys():
-        defaults = default_values()
-        a, b = defaults | a, defaults | b
+        a, b = default_values() | a, default_values() | b
     keys = a.keys() | b.keys()
     name = other.TRAINER.NAME
     if name not in TRAINER_REGISTRY.registered_names() or is_native(
@@ -329,22 +277,16 @@ def differences(one: CfgNode, other: CfgNode) -> list[str]:
 
 
 def settings(cfg: CfgNode) -> dict[str, Any]:
-    """Return the values that differ from the defaults, by key, leaving out those of one
-    machine: the same in every version that has these keys.
-    """
-    defaults, values = default_values(), dict(flatten(without_local_paths(cfg)))
-    return {
-        key: values[key]
-        for key in sorted(values)
-        if _as_list(values[key]) != defaults.get(key)
-    }
+    """Return the values that differ from the defaults, but for those of one machine."""
+    defaults, found = default_values(), {}
+    for key, value in sorted(flatten(without_local_paths(cfg))):
+        if as_list(value) != defaults.get(key):
+            found[key] = value
+    return found
 
 
 def load(path: Path) -> CfgNode:
-    """Return a configuration written by a run.
-
-    Raise FileNotFoundError, or ValueError if it is damaged.
-    """
+    """Return a run's configuration. Raise FileNotFoundError, ValueError if damaged."""
     content = read_yaml(path)
     if not isinstance(content, dict):
         raise ValueError(f"{path} is no configuration of a run: it holds no keys")
@@ -358,12 +300,9 @@ def load(path: Path) -> CfgNode:
         raise ValueError(f"{path} is no configuration of a run: {error}") from None
 
 
-def _names_without_paths(names: str) -> str:
-    return ",".join(custom.without_local_path(name) for name in split_names(names))
-
-
 def _values(cfg: CfgNode) -> dict[str, Any]:
-    return {key: _as_list(value) for key, value in flatten(without_local_paths(cfg))}
+    values = flatten(without_local_paths(cfg))
+    return {key: as_list(value) for key, value in values}
 
 
 def default_values() -> dict[str, Any]:
@@ -371,15 +310,8 @@ def default_values() -> dict[str, Any]:
     return _values(extend(get_cfg_default()))
 
 
-def _as_list(value: Any) -> Any:
-    return list(value) if isinstance(value, (list, tuple)) else value
-
-
 def _read(file: str) -> dict:
-    """Return the keys of a YAML file.
-
-    Raise ValueError, or FileNotFoundError naming the files beside it.
-    """
+    """Return a YAML file's keys. Raise ValueError, or FileNotFoundError."""
     if not Path(file).is_file():
         there = sorted(path.name for path in Path(file).parent.glob("*.yaml"))
         message = f"no configuration file {file}"

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import ast
+import contextlib
+import functools
+import operator
 import reprlib
 from collections.abc import Iterator
 from typing import Any
@@ -32,12 +35,7 @@ def parse(text: str) -> Any:
     """Return the value of a KEY VALUE pair's text, as YAML reads it."""
     try:
         return yaml.safe_load(text)
-    except (
-        yaml.YAMLError,
-        ValueError,
-        TypeError,
-        RecursionError,
-    ):  # also impossible dates
+    except (yaml.YAMLError, *LITERAL_ERRORS):  # also impossible dates
         return text
 
 
@@ -48,9 +46,7 @@ def set_text(cfg: CfgNode, key: str, text: str) -> None:
     a key whose default is text.
     """
     value = parse(text)
-    *groups, leaf = key.split(".")
-    node = _find(cfg, groups)
-    is_text = node is not None and isinstance(node.get(leaf), str)
+    is_text = isinstance(dict(flatten(cfg)).get(key), str)
     if is_text and value is not None and not isinstance(value, str):
         value = text
     set_value(cfg, key, value)
@@ -64,74 +60,54 @@ def set_value(cfg: CfgNode, key: str, value: Any, file: str = "") -> None:
     Raises:
         ValueError: the key is unknown, or the value is not of the default's type.
     """
-    where = f"{file}: {key}" if file else key
-    *groups, leaf = key.split(".")
-    node = _find(cfg, groups)
-    if node is None or leaf not in node or isinstance(node[leaf], dict):
-        raise ValueError(_unknown_key(cfg, key, file))
-    node[leaf] = converted(node[leaf], value, where)
-    if key in ALIASED_KEYS:
-        *groups, leaf = ALIASED_KEYS[key].split(".")
-        node = _find(cfg, groups)
-        node[leaf] = converted(node[leaf], value, where)
-
-
-def _find(cfg: CfgNode, groups: list[str]) -> CfgNode | None:
-    node = cfg
-    for name in groups:
-        if not isinstance(node, dict) or name not in node:
-            return None
-        node = node[name]
-    return node if isinstance(node, dict) else None
-
-
-def _unknown_key(cfg: CfgNode, key: str, file: str) -> str:
-    known = [name for name, _ in flatten(cfg)]
-    message = f"unknown key {key!r}; the nearest is {nearest(key, known)[0]!r}"
-    return f"{file}: {message}" if file else message
+    where = f"{file}: " if file else ""
+    known = dict(flatten(cfg))
+    if key not in known:
+        raise ValueError(
+            f"{where}unknown key {key!r}; the nearest is {nearest(key, known)[0]!r}"
+        )
+    for name in (key, ALIASED_KEYS.get(key, key)):
+        *groups, leaf = name.split(".")
+        node = functools.reduce(operator.getitem, groups, cfg)
+        node[leaf] = converted(known[name], value, where + key)
 
 
 def converted(old: Any, value: Any, where: str) -> Any:
-    """Return `value` as the type of `old`."""
+    """Return `value` as the type of `old`; ValueError begins with `where`."""
+    advice = ""
     if isinstance(old, bool):
-        if not isinstance(value, bool):
-            raise ValueError(f"{where} is True or False, not {reprlib.repr(value)}")
+        kind = "True or False"
+        if isinstance(value, bool):
+            return value
+    elif isinstance(old, int):
+        kind = "a whole number"
+        if isinstance(value, int) and not isinstance(value, bool):
+            return value
+    elif isinstance(old, float):
+        kind = "a number"
+        with contextlib.suppress(TypeError, ValueError, OverflowError):
+            if not isinstance(value, bool):
+                return float(value)
+    elif isinstance(old, str):
+        kind, advice = "text", ": put it in quotes"
+        if not isinstance(value, (bool, dict, list, tuple)):
+            return "" if value is None else str(value)
+    elif isinstance(old, (list, tuple)):
+        kind = "a list"
+        with contextlib.suppress(*LITERAL_ERRORS):
+            return type(old)(_sequence(value))
+    else:
         return value
-    if isinstance(old, int):
-        if not isinstance(value, int) or isinstance(value, bool):
-            raise ValueError(f"{where} is a whole number, not {reprlib.repr(value)}")
-        return value
-    if isinstance(old, float):
-        return _number(value, where)
-    if isinstance(old, str):
-        return _text(value, where)
-    if isinstance(old, (list, tuple)):
-        return type(old)(_sequence(value, where))
-    return value
+    raise ValueError(f"{where} is {kind}, not {reprlib.repr(value)}{advice}")
 
 
-def _text(value: Any, where: str) -> str:
-    if isinstance(value, (bool, dict, list, tuple)):
-        raise ValueError(
-            f"{where} is text, not {reprlib.repr(value)}: put it in quotes"
-        )
-    return "" if value is None else str(value)
-
-
-def _sequence(value: Any, where: str) -> list | tuple:
+def _sequence(value: Any) -> list | tuple:
     """Return a list or tuple, also of text, as in CoOp's files: `SIZE: (224, 224)`."""
     if isinstance(value, str) and value.strip()[:1] in ("(", "["):
-        try:
-            value = ast.literal_eval(value.strip())
-        except LITERAL_ERRORS:
-            raise ValueError(f"{where} is a list, not {reprlib.repr(value)}") from None
+        value = ast.literal_eval(value.strip())
     return value if isinstance(value, (list, tuple)) else [value]
 
 
-def _number(value: Any, where: str) -> float:
-    try:
-        if isinstance(value, bool):
-            raise TypeError
-        return float(value)
-    except (TypeError, ValueError, OverflowError):
-        raise ValueError(f"{where} is a number, not {reprlib.repr(value)}") from None
+def as_list(value: Any) -> Any:
+    """Return a list for a tuple, as a YAML file has it, and other values as they are."""
+    return list(value) if isinstance(value, tuple) else value

@@ -7,6 +7,7 @@ from __future__ import annotations
 import ast
 import contextlib
 import inspect
+import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,9 +49,7 @@ class Script:
     setup: Callable[..., CfgNode] | None
 
     def add_keys(self, cfg: CfgNode, args: object) -> None:
-        """Call `extend_cfg`, which may also take the arguments, or read them from the
-        script's variable `args`.
-        """
+        """Call `extend_cfg`, which may take `args` or read the variable `args`."""
         self.extend.__globals__["args"] = args
         if len(inspect.signature(self.extend).parameters) > 1:
             self.extend(cfg, args)
@@ -59,9 +58,7 @@ class Script:
 
 
 def script_of(cls: type) -> Script | None:
-    """Return the train.py, or another file, beside a trainer that defines `extend_cfg`;
-    None if there is none.
-    """
+    """Return the script beside a trainer that defines `extend_cfg`, or None."""
     package = plugin_files.package_of(cls)
     trainer = Path(plugin_files.source_of(cls))
     folder, builtins = trainer.parent, None
@@ -95,10 +92,9 @@ def resolve(
     script = script_of(cls)
     cfg = defaults(published=script is None)
     cfg.TRAINER.NAME = cls.__name__
-    files = list(texts)
     done = False
     if script:
-        args = _arguments(script, cls, files, flags, given or {})
+        args = _arguments(script, cls, list(texts), flags, given or {})
         script.add_keys(cfg, args)
         plugin_files.note(f"defaults of extend_cfg in {script.file}")
         done = _set_up(cfg, script, args, texts, flags, pairs)
@@ -112,25 +108,23 @@ def resolve(
     for key, text in pairs:
         if not done or key not in known:
             put(cfg, key, decoded(text))
-    _note_unknown(cfg, known)
+    new = [key for key, _ in flatten(cfg) if key not in known]
+    if new:
+        plugin_files.note(
+            f"keys that have no default, so that the trainer alone may read them: {', '.join(new)}"
+        )
     cfg.TRAINER.NAME = cls.__name__
     cfg.freeze()
     return cfg
 
 
 def defaults(published: bool) -> CfgNode:
-    """Return Dassl's defaults and the keys that running a trainer needs.
-
-    published: with the nodes of CoOp, CoCoOp and the reference MVLPT.
-    """
+    """Return Dassl's defaults and needed keys; `published`: those of CoOp, too."""
     theirs = get_cfg_default()
     cfg = extend(get_cfg_default())
-    kept = set(theirs.TRAINER)
-    if published:
-        kept.update(PUBLISHED)
-    for name in list(cfg.TRAINER):
-        if name not in kept:
-            del cfg.TRAINER[name]
+    kept = {*theirs.TRAINER, *(PUBLISHED if published else ())}
+    for name in set(cfg.TRAINER) - kept:
+        del cfg.TRAINER[name]
     cfg.SEED = cfg.DATASET.RANDOM_SEED_SAMPLING = theirs.SEED
     shots = theirs.DATASET.NUM_SHOTS
     cfg.DATASET.NUM_SHOTS = cfg.DATASET.NUM_SAMPLES_PER_CLASS = shots
@@ -150,13 +144,11 @@ def _arguments(
     for name, (key, default) in FLAGS.items():
         values[name] = flags.get(key, default)
     values |= {"trainer": cls.__name__, "config_file": "", "dataset_config_file": ""}
-    if len(files) > 1:
-        values["dataset_config_file"] = files[0]
-        values["config_file"] = files[-1]
-    elif files and files[0] == given.get("dataset_config_file"):
-        values["dataset_config_file"] = files[0]
-    elif files:
+    if len(files) == 1 and files[0] != given.get("dataset_config_file"):
         values["config_file"] = files[0]
+    elif files:
+        values["dataset_config_file"] = files[0]
+        values["config_file"] = files[-1] if len(files) > 1 else ""
     args = dassl_scripts.namespace_for(script.file, values)
     for name, value in values.items():  # None, too, of flags that are not given
         if not hasattr(args, name):
@@ -199,12 +191,11 @@ def _set_up(
         return False
     if not isinstance(made, dict):
         return False
-    new: set[str] = set()
+    in_files: set[str] = set()
     for text in texts.values():
-        new.update(key for key, _ in flatten(text))
-    new.difference_update(known)
+        in_files.update(key for key, _ in flatten(text))
     for key, value in flatten(made):
-        if key not in new:
+        if key in known or key not in in_files:
             put(cfg, key, value)
     return True
 
@@ -245,22 +236,18 @@ def put(cfg: CfgNode, key: str, value: Any, file: str = "") -> None:
 
     Raise ValueError if a key of Dassl's has another type, or is a group.
     """
-    for name in (key, ALIASED_KEYS.get(key)):
-        if name:
-            _put(cfg, name, value, f"{file}: {name}" if file else name)
-
-
-def _put(cfg: CfgNode, key: str, value: Any, where: str) -> None:
-    *groups, leaf = key.split(".")
-    node = cfg
-    for name in groups:
-        node = node.setdefault(name, CfgNode())
-        if not isinstance(node, dict):
-            raise ValueError(f"{where}: {name} is a value, not a group of keys")
-    old = node.get(leaf)
-    if isinstance(old, dict):
-        raise ValueError(f"{where} is a group of keys: {', '.join(old) or 'none'}")
-    node[leaf] = _kept(old, value, key, where)
+    for full in dict.fromkeys((key, ALIASED_KEYS.get(key, key))):
+        where = f"{file}: {full}" if file else full
+        *groups, leaf = full.split(".")
+        node = cfg
+        for name in groups:
+            node = node.setdefault(name, CfgNode())
+            if not isinstance(node, dict):
+                raise ValueError(f"{where}: {name} is a value, not a group of keys")
+        old = node.get(leaf)
+        if isinstance(old, dict):
+            raise ValueError(f"{where} is a group of keys: {', '.join(old) or 'none'}")
+        node[leaf] = _kept(old, value, full, where)
 
 
 def _kept(old: Any, value: Any, key: str, where: str) -> Any:
@@ -276,24 +263,10 @@ def _kept(old: Any, value: Any, key: str, where: str) -> Any:
     return converted(old, value, where)
 
 
-def _note_unknown(cfg: CfgNode, known: set[str]) -> None:
-    new = [key for key, _ in flatten(cfg) if key not in known]
-    if new:
-        plugin_files.note(
-            f"keys that have no default, so that the trainer alone may read them: {', '.join(new)}"
-        )
-
-
 def missing_key(error: AttributeError, cfg: CfgNode) -> str:
-    """Return the full name of the key that a trainer read and that is not there, "" if
-    the error is another.
-    """
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    if trace is None:
-        return ""
-    values = trace.tb_frame.f_locals
+    """Return the full name of the key that a trainer missed, "" for another error."""
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    values = frames[-1].f_locals if frames else {}
     node, name = values.get("self"), values.get("name")
     if not isinstance(node, CfgNode) or not isinstance(name, str):
         return ""

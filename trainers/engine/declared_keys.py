@@ -1,8 +1,8 @@
-"""The configuration keys that trainers state: their own, and the shared ones that they
-read.
-"""
+"""The configuration keys that trainers state, and the shared ones that they read."""
 
 from __future__ import annotations
+
+from typing import Any
 
 from dassl.engine import TRAINER_REGISTRY
 
@@ -20,29 +20,22 @@ SHARED_KEYS = (
 UNREAD_OF_REFERENCE = ("TRAINER.MVLPT.VPT.CSC", "TRAINER.MVLPT.VPT.CTX_INIT")
 
 
+def merged(cls: type, name: str) -> dict[str, Any]:
+    """Return a dictionary that a trainer's bases, then itself, state as `name`."""
+    values: dict[str, Any] = {}
+    for base in reversed(cls.__mro__):
+        values |= vars(base).get(name, {})
+    return values
+
+
 def declared_keys(cls: type) -> dict[str, tuple[object, str]]:
-    """Return key -> (default, meaning) of a trainer and its bases, which state `keys =
-    {KEY: default}` or `{KEY: (default, meaning)}`.
-    """
+    """Return key -> (default, meaning or "") of `keys` of a trainer and its bases."""
     declared = {}
-    for base in reversed(cls.__mro__):
-        for key, value in vars(base).get("keys", {}).items():
-            described = (
-                isinstance(value, tuple)
-                and len(value) == 2
-                and isinstance(value[1], str)
-            )
-            declared[key] = value if described else (value, "")
-    return declared
-
-
-def declared_ranges(cls: type) -> dict[str, tuple[float, float]]:
-    """Return key -> (lowest, highest) of a trainer's numbers and its bases', which
-    state `ranges = {KEY: (lowest, highest)}` beside their keys.
-    """
-    declared = {}
-    for base in reversed(cls.__mro__):
-        declared |= vars(base).get("ranges", {})
+    for key, value in merged(cls, "keys").items():
+        is_pair = isinstance(value, tuple) and len(value) == 2
+        if not (is_pair and isinstance(value[1], str)):
+            value = (value, "")
+        declared[key] = value
     return declared
 
 
@@ -67,12 +60,9 @@ def reads(cls: type, key: str) -> bool | None:
 
 def readers(key: str) -> list[str]:
     """Return the trainers that read such a key, without the multitask forms."""
-    names = []
-    for name in TRAINER_REGISTRY.registered_names():
-        if reads(TRAINER_REGISTRY.get(name), key):
-            names.append(name)
-    forms = {f"M{name}" for name in names}
-    return sorted(name for name in names if name not in forms)
+    names = TRAINER_REGISTRY.registered_names()
+    found = [name for name in names if reads(TRAINER_REGISTRY.get(name), key)]
+    return sorted({*found} - {f"M{name}" for name in found})
 
 
 def keys_of_others(trainer: str) -> set[str]:

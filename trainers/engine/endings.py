@@ -17,10 +17,7 @@ AGAIN = "with --resume auto the same command continues"
 
 
 def ending(error: Exception) -> tuple[str, int]:
-    """Return the message and the exit code of an error.
-
-    One in a plugin's own line is a traceback.
-    """
+    """Return the message and the exit code of an error: a traceback of a plugin's."""
     if plugins.raised_by_user(error):
         return traceback.format_exc(), FAILED
     if isinstance(
@@ -31,9 +28,14 @@ def ending(error: Exception) -> tuple[str, int]:
         return f"{error_message(error)}\n", FAILED
     if isinstance(error, urllib.error.URLError):
         return f"{error_message(f'a download failed: {error.reason}')}\n", FAILED
+    message = str(error.strerror or error)
+    if error.filename:
+        message = f"{error.filename}: {message}"
     if error.errno == errno.EROFS:
-        return disk_message(error), BAD_INPUT
-    return disk_message(error), FAILED
+        return f"{error_message(message)}\n", BAD_INPUT
+    if "--resume" not in message:
+        message += f"; all that was finished is kept, {AGAIN}"
+    return f"{error_message(message)}\n", FAILED
 
 
 def input_message(error: Exception) -> str:
@@ -42,36 +44,19 @@ def input_message(error: Exception) -> str:
     # from a worker of a loader: its last line is the message
     if "Traceback" in message:
         message = message.splitlines()[-1]
-    if os.environ.get("MVLPT_DEBUG"):
-        return f"{traceback.format_exc()}{error_message(message)}\n"
-    return f"{error_message(message)}\n"
+    shown = traceback.format_exc() if os.environ.get("MVLPT_DEBUG") else ""
+    return f"{shown}{error_message(message)}\n"
 
 
 def raised_in(error: Exception) -> str:
-    """Return a note that names file and line of the plugin that raised an error, "" for
-    our own code and libraries.
-    """
+    """Return a note that names file and line of the plugin that raised, else ""."""
     frames = traceback.extract_tb(error.__traceback__)
     if not frames:
         return ""
     file = Path(frames[-1].filename).resolve()
-    installed = {
-        Path(sysconfig.get_path(name)).resolve()
-        for name in ("stdlib", "purelib", "platlib")
-    }
-    for folder in (Path(__file__).resolve().parents[2], *installed):
+    paths = [sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")]
+    for folder in (plugins.ROOT, *(Path(path).resolve() for path in paths)):
         if file.is_relative_to(folder):
             return ""
-    return (
-        f" (raised in {file.name}, line {frames[-1].lineno}; MVLPT_DEBUG=1 shows how)"
-    )
-
-
-def disk_message(error: OSError) -> str:
-    """Return the line about a file that could not be written."""
-    message = str(error.strerror or error)
-    if error.filename:
-        message = f"{error.filename}: {message}"
-    if error.errno != errno.EROFS and "--resume" not in message:
-        message += f"; all that was finished is kept, {AGAIN}"
-    return f"{error_message(message)}\n"
+    line = frames[-1].lineno
+    return f" (raised in {file.name}, line {line}; MVLPT_DEBUG=1 shows how)"

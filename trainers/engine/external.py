@@ -44,6 +44,7 @@ from .value_checks import (
     choice,
     out_of_range,
     wrong_colours,
+    wrong_seed,
     wrong_stepsize,
 )
 
@@ -91,15 +92,12 @@ def wrong_values(cfg: CfgNode, trains: bool) -> list[str]:
     schedules and transforms may be the trainer's own.
     """
     values = dict(flatten(cfg))
-    ranges = {}
-    for text, keys in RANGES.items():
-        ranges[text] = {key: keys[key] for key in keys if _is_checked(key, values)}
+    ranges = {key: RANGES[key] for key in RANGES if _is_checked(key, values)}
     if not trains:
-        ranges["it must be positive"].pop("OPTIM.MAX_EPOCH", None)
+        ranges.pop("OPTIM.MAX_EPOCH", None)
     issues = choice("TEST.SPLIT", cfg.TEST.SPLIT, SPLITS)
     issues += out_of_range(values, ranges)
-    if cfg.SEED > MAX_SEED:
-        issues.append(f"SEED (--seed) is {cfg.SEED}; a seed is at most {MAX_SEED}")
+    issues += wrong_seed("SEED (--seed)", max(cfg.SEED, 0))
     if isinstance(cfg.OPTIM.STEPSIZE, (list, tuple)):
         issues += wrong_stepsize(cfg.OPTIM)
     issues += wrong_colours(cfg.INPUT)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from functools import partial
 
 from toolkit.common.dassl_scripts import add_flags
 from toolkit.common.plugins import add_import_flag
@@ -24,144 +25,72 @@ def arguments(argv: Sequence[str] | None = None) -> argparse.ArgumentParser:
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     add = parser.add_argument
-    add("--root", default="", help="folder of the data sets")
-    add(
-        "--output-dir",
-        default="",
-        help="folder of the run; default output/<trainer>_<tasks>_<shots>shots_seed<seed>",
+    text = partial(add, default="")
+    number = partial(add, type=int)
+    switch = partial(add, action="store_true")
+    text("--root", help="folder of the data sets")
+    folder = "output/<trainer>_<tasks>_<shots>shots_seed<seed>"
+    text("--output-dir", help=f"folder of the run; default {folder}")
+    resumed = "continue an interrupted run in --output-dir; or that run's folder"
+    text("--resume", help=f"auto: {resumed}")
+    seed = "any number from 0; also the seed of few-shot sampling (default 0)"
+    number("--seed", help=seed)
+    for flag in ("--source-domains", "--target-domains", "--transforms"):
+        add(flag, nargs="+")
+    recipe = "default: the recipe of the backbone in configs/trainers"
+    text("--config-file", help=f"YAML with settings; {recipe}")
+    text("--dataset-config-file", help="YAML that names a data set")
+    trainers = "ZeroshotCLIP, CoOp, CoCoOp, VPT, UPT, APT, MCoOp, MVPT, MUPT, MAPT"
+    default = "without it MAPT, or APT if one task is named"
+    text("--trainer", help=f"{trainers}, MVLPT, ...; {default}")
+    backbones = "pocket, ViT-B/16, RN50, an open_clip name, a checkpoint's path or folder, or USER/NAME on the Hub"
+    text("--backbone", help=backbones)
+    weights = "weights of --backbone: a tag of open_clip, or a file"
+    text("--pretrained", metavar="TAG_OR_FILE", help=weights)
+    switch("--force", help="use class names whose words the backbone does not know")
+    text("--head")
+    switch("--eval-only", help="evaluate --model-dir")
+    text("--model-dir", help="folder of a run whose prompt is evaluated or adapted")
+    number("--load-epoch", help="its epoch; default: the best")
+    switch("--no-train", help="only build and evaluate")
+    tasks = "tasks, comma separated; folder:, csv:, wds: and parquet: with a path: custom images, @FILE: a list"
+    add("--dataset", help=tasks)
+    record = (
+        "few-shot record, folder of them or earlier run: train on these very images"
     )
-    add(
-        "--resume",
-        default="",
-        help="auto: continue an interrupted run in --output-dir; or that run's folder",
-    )
-    add(
-        "--seed",
-        type=int,
-        default=None,
-        help="any number from 0; also the seed of few-shot sampling (default 0)",
-    )
-    add("--source-domains", nargs="+", default=None)
-    add("--target-domains", nargs="+", default=None)
-    add("--transforms", nargs="+", default=None)
-    add(
-        "--config-file",
-        default="",
-        help="YAML with settings; default: the recipe of the backbone in configs/trainers",
-    )
-    add("--dataset-config-file", default="", help="YAML that names a data set")
-    trainers = (
-        "ZeroshotCLIP, CoOp, CoCoOp, VPT, UPT, APT, MCoOp, MVPT, MUPT, MAPT, MVLPT, ..."
-    )
-    add(
-        "--trainer",
-        default="",
-        help=f"{trainers}; without it MAPT, or APT if one task is named",
-    )
-    backbone_help = "pocket, ViT-B/16, RN50, an open_clip name, a checkpoint's path or folder, or USER/NAME on the Hub"
-    add("--backbone", default="", help=backbone_help)
-    add(
-        "--pretrained",
-        default="",
-        metavar="TAG_OR_FILE",
-        help="weights of --backbone: a tag of open_clip, or a file",
-    )
-    add(
-        "--force",
-        action="store_true",
-        help="use class names whose words the backbone does not know",
-    )
-    add("--head", default="")
-    add("--eval-only", action="store_true", help="evaluate --model-dir")
-    add(
-        "--model-dir",
-        default="",
-        help="folder of a run whose prompt is evaluated or adapted",
-    )
-    add("--load-epoch", type=int, default=None, help="its epoch; default: the best")
-    add("--no-train", action="store_true", help="only build and evaluate")
-    add(
-        "--dataset",
-        help="tasks, comma separated; folder:, csv:, wds: and parquet: with a path: custom images, @FILE: a list",
-    )
-    add(
-        "--fewshot",
-        default="",
-        help="few-shot record, folder of them or earlier run: train on these very images",
-    )
-    add(
-        "--allow-outside",
-        action="store_true",
-        help="read images that are not in the folder of their data set",
-    )
-    add(
-        "--shots",
-        type=int,
-        default=None,
-        help="training images per class; 0 none, -1 all (default 20)",
-    )
-    add(
-        "--multi-task", action="store_true", help="learn the tasks of --dataset jointly"
-    )
-    per_task = ("--multi-task-label_pertask", "--multi-task-label-pertask")
-    add(
-        *per_task,
-        action="store_true",
-        help="the loss over a sample's own task (the default)",
-    )
-    add(
-        "--multi-task-evalkey",
-        default="",
-        help="the task whose validation score alone counts",
-    )
-    add(
-        "--dataset-coop",
-        action="store_true",
-        help="kept for old command lines: a name tells its suite",
-    )
-    add(
-        "--cut-contextlen",
-        action="store_true",
-        help="kept for old command lines: text is always cut",
-    )
-    add("--act-ckpt", type=int, default=None, help="kept for old command lines")
+    text("--fewshot", help=record)
+    outside = "read images that are not in the folder of their data set"
+    switch("--allow-outside", help=outside)
+    shots = "training images per class; 0 none, -1 all (default 20)"
+    number("--shots", help=shots)
+    switch("--multi-task", help="learn the tasks of --dataset jointly")
+    names = ("--multi-task-label_pertask", "--multi-task-label-pertask")
+    switch(*names, help="the loss over a sample's own task (the default)")
+    evaluated = "the task whose validation score alone counts"
+    text("--multi-task-evalkey", help=evaluated)
+    kept = "kept for old command lines"
+    switch("--dataset-coop", help=f"{kept}: a name tells its suite")
+    switch("--cut-contextlen", help=f"{kept}: text is always cut")
+    number("--act-ckpt", help=kept)
     add("--source", help="source tasks of a two-stage run, comma separated")
-    add("--groups", default="", help="YAML: target -> tasks to adapt it with")
-    add(
-        "--no-zero-shot",
-        action="store_true",
-        help="leave out zero-shot CLIP's score beside the prompt's",
-    )
-    add(
-        "--no-cache",
-        action="store_true",
-        help="neither read nor keep features of the frozen image tower in files",
-    )
-    add(
-        "--deterministic",
-        action="store_true",
-        help="the same bits on a GPU, too; a CPU gives them anyway",
-    )
-    add("--overwrite", action="store_true", help="remove what the output folder holds")
-    add(
-        "--coop-folders",
-        action="store_true",
-        help="name the default output folder as CoOp's scripts do",
-    )
-    add(
-        "--track",
-        default="",
-        choices=["wandb", "mlflow", "trackio"],
-        help="send curves and results to this tracker, too",
-    )
-    add(
-        "--list-keys",
-        action="store_true",
-        help="print the settings of --trainer, with defaults and meaning",
-    )
+    text("--groups", help="YAML: target -> tasks to adapt it with")
+    zero_shot = "leave out zero-shot CLIP's score beside the prompt's"
+    switch("--no-zero-shot", help=zero_shot)
+    cache = "neither read nor keep features of the frozen image tower in files"
+    switch("--no-cache", help=cache)
+    same_bits = "the same bits on a GPU, too; a CPU gives them anyway"
+    switch("--deterministic", help=same_bits)
+    switch("--overwrite", help="remove what the output folder holds")
+    scripts = "name the default output folder as CoOp's scripts do"
+    switch("--coop-folders", help=scripts)
+    trackers = ["wandb", "mlflow", "trackio"]
+    sent = "send curves and results to this tracker, too"
+    text("--track", choices=trackers, help=sent)
+    keys = "print the settings of --trainer, with defaults and meaning"
+    switch("--list-keys", help=keys)
     for flag in ("--device", "--world-size"):
         # of command lines for Dassl's trainers; their own train.py reads it
-        add(flag, default=None, help=argparse.SUPPRESS)
+        add(flag, help=argparse.SUPPRESS)
     add_import_flag(parser)
     add_flags(parser, argv)
     add("opts", nargs=argparse.REMAINDER, help="KEY VALUE pairs of the configuration")

@@ -1,6 +1,4 @@
-"""The configuration keys that a stored prompt implies: from its record, from the keys
-of an earlier run, or from the names of its tensors.
-"""
+"""The keys that a prompt implies by its record, its run's keys or its tensors."""
 
 from __future__ import annotations
 
@@ -12,21 +10,16 @@ from yacs.config import CfgNode
 
 from prompting.checkpoints.foreign import Checkpoint
 
-from .config import trainer_class, trainer_defaults
+from .config import trainer_class
 from .config_values import flatten
-from .declared_keys import declared_keys, reads
+from .declared_keys import declared_keys, merged, reads
 from .settings import PROJECTIONS
 
 POSITION = "TRAINER.MVLPT.COOP.CLASS_TOKEN_POSITION"
 THETA = "TRAINER.MVLPT.PROJECT_METHOD"
-PREPROCESSING_KEYS = (
-    "DATASET.CENTER_CROP",
-    "INPUT.FROM_BACKBONE",
-    "INPUT.SIZE",
-    "INPUT.PIXEL_MEAN",
-    "INPUT.PIXEL_STD",
-    "INPUT.INTERPOLATION",
-)
+_CROP_KEYS = ("DATASET.CENTER_CROP", "INPUT.FROM_BACKBONE")
+_PIXEL_KEYS = ("SIZE", "PIXEL_MEAN", "PIXEL_STD", "INTERPOLATION")
+PREPROCESSING_KEYS = (*_CROP_KEYS, *(f"INPUT.{name}" for name in _PIXEL_KEYS))
 INTERPOLATE = "TEST.INTERPOLATE"
 _INITIAL_WORDS = ".CTX_INIT"  # the end of keys whose words give a context its length
 # the last part of a method's key -> the name in the configuration of its prompt
@@ -57,87 +50,72 @@ PROMPT_KEYS = (
 
 @dataclass(frozen=True)
 class Start:
-    """A prompt that runs start from.
+    """A prompt that runs start from."""
 
-    Attributes:
-        checkpoint: its tensors.
-        record: the metadata in its files, see `prompt_record`; {} if nothing.
-        keys: configuration keys that it was trained with.
-    """
-
-    checkpoint: Checkpoint
-    record: dict = field(default_factory=dict)
+    checkpoint: Checkpoint  # its tensors
+    record: dict = field(default_factory=dict)  # in its files, see `prompt_record`
+    # configuration keys that it was trained with
     keys: dict[str, Any] = field(default_factory=dict)
 
 
 def wanted_keys(cfg: CfgNode, given: Collection[str], start: Start) -> dict[str, Any]:
     """Return the keys that a prompt was trained with and that count for it."""
     cls = trainer_class(cfg.TRAINER.NAME)
-    config = start.record.get("config")
-    wanted = _preprocessing_keys(start.keys)
+    config, trained = start.record.get("config"), start.keys
+    names = preprocessing_keys(trained.get("INPUT.FROM_BACKBONE", False))
+    wanted = {key: trained[key] for key in names if key in trained}
     if config:
         wanted |= config_keys(config, cls)
         if config.get("kind") == "anchored":
-            wanted[INTERPOLATE] = start.keys.get(INTERPOLATE, "shots")
-    elif start.keys:
+            wanted[INTERPOLATE] = trained.get(INTERPOLATE, "shots")
+    elif trained:
         wanted |= _shape_keys(start, cls)
     else:
         wanted |= _foreign_keys(given, start.checkpoint, cls)
     key = words_key(cls)
     words = dict(flatten(cfg))[key]
-    if key not in given and (config or start.keys):
-        words = wanted[key] = _initial_words(start, key)
+    if key not in given and (config or trained):
+        words = wanted[key] = _initial_words(trained, key)
     if words:  # they give the length
         wanted.pop(key.removesuffix(_INITIAL_WORDS) + ".N_CTX", None)
     return wanted
 
 
-def _preprocessing_keys(keys: dict[str, Any]) -> dict[str, Any]:
-    """Return those of a prompt's keys that say how its images were prepared."""
-    from_backbone = keys.get("INPUT.FROM_BACKBONE")
-    wanted = {}
-    for key in PREPROCESSING_KEYS:
-        is_overruled = (
-            from_backbone and key.startswith("INPUT.") and key != "INPUT.FROM_BACKBONE"
-        )
-        if key in keys and not is_overruled:
-            wanted[key] = keys[key]
-    return wanted
+def preprocessing_keys(from_backbone: bool) -> tuple[str, ...]:
+    """Return the keys that say how images are prepared, unless the backbone does."""
+    return _CROP_KEYS if from_backbone else PREPROCESSING_KEYS
 
 
 def _shape_keys(start: Start, cls: type) -> dict[str, Any]:
     """Return those of a run's keys by which a trainer builds a prompt of its tensors."""
+    unused = (*PREPROCESSING_KEYS, *filter(_is_words, start.keys))
     wanted = {}
     for key, value in start.keys.items():
-        if key in PREPROCESSING_KEYS or key.endswith(_INITIAL_WORDS):
-            continue
-        if _counts(key, start.checkpoint.state, cls):
+        if key not in unused and _counts(key, start.checkpoint.state, cls):
             wanted[key] = value
     return wanted
 
 
 def words_key(cls: type) -> str:
     """Return the key of the words that a trainer's text context starts from."""
-    for key in sorted(declared_keys(cls)):
-        if key.endswith(_INITIAL_WORDS):
-            return key
-    return "TRAINER.MVLPT.COOP" + _INITIAL_WORDS
+    declared = sorted(filter(_is_words, declared_keys(cls)))
+    return [*declared, "TRAINER.MVLPT.COOP" + _INITIAL_WORDS][0]
 
 
-def _initial_words(start: Start, key: str) -> str:
+def _is_words(key: str) -> bool:
+    return key.endswith(_INITIAL_WORDS)
+
+
+def _initial_words(keys: dict[str, Any], key: str) -> str:
     """Return the words that a prompt started from; it may have been another trainer's."""
-    if key in start.keys:
-        return start.keys[key]
-    others = [
-        words for other, words in start.keys.items() if other.endswith(_INITIAL_WORDS)
-    ]
+    others = [words for other, words in keys.items() if _is_words(other)]
+    if key in keys:
+        return keys[key]
     return others[0] if len(others) == 1 else ""
 
 
 def _counts(key: str, state: dict, cls: type) -> bool:
-    """Return True if a key of a run's configuration says how a prompt of these tensors
-    is built.
-    """
+    """Return True if a key of a run says how a prompt of these tensors is built."""
     if key.startswith("TRAINER.MVLPT.COOP."):
         return "ctx" in state or "text.ctx" in state
     if key.startswith("TRAINER.MVLPT.VPT."):
@@ -148,9 +126,7 @@ def _counts(key: str, state: dict, cls: type) -> bool:
 
 
 def config_keys(config: dict, cls: type) -> dict[str, Any]:
-    """Return the configuration keys by which a trainer builds the prompt of
-    `prompt.config()`.
-    """
+    """Return the keys by which a trainer builds the prompt of `prompt.config()`."""
     kind = config.get("kind")
     if kind == "text":
         return {
@@ -167,9 +143,7 @@ def config_keys(config: dict, cls: type) -> dict[str, Any]:
     if kind == "unified":
         keys = config_keys(config["text"], cls) | config_keys(config["visual"], cls)
         theta = config["theta"]
-        keys[THETA] = next(
-            name for name, value in PROJECTIONS.items() if value == theta
-        )
+        (keys[THETA],) = (name for name, value in PROJECTIONS.items() if value == theta)
         if theta == "identity":
             return keys
         keys["TRAINER.MVLPT.PROJECT_DIM"] = config["dim"]
@@ -194,24 +168,19 @@ def config_keys(config: dict, cls: type) -> dict[str, Any]:
 def _foreign_keys(
     given: Collection[str], checkpoint: Checkpoint, cls: type
 ) -> dict[str, Any]:
-    """Return the keys that a checkpoint without a record implies for its prompt.
-
-    Raises ValueError if its position must be given.
-    """
+    """Return the keys that a checkpoint without a record implies; or ValueError."""
     checkpoint.prompt_state()  # raises for names of no prompt
     keys = {}
     if checkpoint.per_token:
         keys[THETA] = "per-token"
     if "ctx" not in checkpoint.state or checkpoint.method in ("IVLP", "MaPLe"):
         return keys
-    position = checkpoint.position
-    if position:
-        keys[POSITION] = position
-    elif reads(cls, POSITION) is False:
-        return keys  # the prompt does not fit, which its shapes tell
-    elif POSITION not in given and POSITION not in trainer_defaults(
-        cls
-    ):  # KgCoOp's and ProGrad's is the method's
+    if checkpoint.position:
+        keys[POSITION] = checkpoint.position
+        return keys
+    # without, the prompt does not fit, which its shapes tell; or it is the method's
+    needs_position = reads(cls, POSITION) is not False
+    if needs_position and POSITION not in {*given, *merged(cls, "defaults")}:
         raise ValueError(
             f"{checkpoint.path}: neither its tensors nor its folder's name tell where the class name is: set {POSITION} "
             "to front, middle or end, as it was in training"

@@ -22,8 +22,7 @@ from torch import Tensor
 from toolkit.common.archives import content_checksum
 from toolkit.common.files import write_bytes
 from toolkit.common.manifest import digest
-from toolkit.common.plain_values import plain_values
-from toolkit.common.random_state import get_random_state, set_random_state
+from toolkit.common.plain_values import get_random_state, plain_values, set_random_state
 
 from . import distributed
 

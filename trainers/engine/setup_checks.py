@@ -11,9 +11,7 @@ from .context import PromptSetup
 
 
 def check_images(setup: PromptSetup) -> None:
-    """Raise ValueError if the keys of INPUT.* or TEST.* do not fit the backbone or the
-    tasks.
-    """
+    """Raise ValueError if INPUT.* or TEST.* do not fit the backbone or the tasks."""
     cfg, default = setup.cfg, setup.backbone.preprocessing
     size = preprocessing_of(cfg, default).size
     if size != default.size:
@@ -28,11 +26,8 @@ def check_images(setup: PromptSetup) -> None:
             f"INPUT: no transforms {', '.join(cfg.INPUT.TRANSFORMS)} with these values: {error}"
         ) from None
     for task in setup.tasks:
-        if (
-            cfg.TEST.SPLIT == "val"
-            and not task.val
-            and cfg.DATASET.MULTITASK_EVALKEY in ("average", task.name)
-        ):
+        is_selected = cfg.DATASET.MULTITASK_EVALKEY in ("average", task.name)
+        if cfg.TEST.SPLIT == "val" and not task.val and is_selected:
             raise ValueError(
                 f"TEST.SPLIT is val, but {task.name} has no validation images"
             )
@@ -43,23 +38,18 @@ def check_images(setup: PromptSetup) -> None:
 
 
 def check_classes(setup: PromptSetup, prompt: Prompt | None) -> None:
-    """Raise ValueError naming a class whose text is too long for a prompt, or an image
-    of one class that has no label.
-    """
+    """Raise ValueError naming a class that is too long, or an image without a label."""
     backbone = setup.backbone
     model = PromptedCLIP(backbone.clip, prompt, backbone.tokenizer)
     for task in setup.tasks:
-        templates = None
-        if prompt is None or prompt.task_templates:
-            templates = task.templates
+        has_templates = prompt is None or prompt.task_templates
+        templates = task.templates if has_templates else None
         try:
             model.check_classes(task.classnames, templates, task.name)
         except ValueError as error:
             raise ValueError(f"{task.name}: {error}") from None
-        if task.label_kind == "multilabel":
-            continue
         for sample in [*task.val, *task.test]:
-            if not sample.labels:
+            if not sample.labels and task.label_kind != "multilabel":
                 raise ValueError(
                     f"{task.name}: {sample.key} has no label; {task.metric} is of images with one"
                 )

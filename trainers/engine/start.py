@@ -29,7 +29,7 @@ from toolkit.common.structured import read_json
 from trainers.features.builders import preprocessing_of
 
 from .config import load, trainer_class
-from .config_values import flatten, set_value
+from .config_values import as_list, flatten, set_value
 from .context import PromptSetup
 from .record_keys import (
     INTERPOLATE,
@@ -38,6 +38,7 @@ from .record_keys import (
     PROMPT_KEYS,
     THETA,
     Start,
+    preprocessing_keys,
     wanted_keys,
     words_key,
 )
@@ -55,20 +56,12 @@ _INITIAL = ("classes", "dropout", "patch_size", "init")
 
 
 def prompt_record(setup: PromptSetup) -> dict:
-    """Return the metadata that the use of a prompt needs besides its own configuration,
-    as its files state it.
-    """
+    """Return the metadata of a prompt beside its own configuration."""
     node = setup.cfg.MODEL.BACKBONE
     values = dict(flatten(setup.cfg))
     words = words_key(trainer_class(setup.cfg.TRAINER.NAME))
-    names = [*PREPROCESSING_KEYS, INTERPOLATE, words]
-    if setup.cfg.INPUT.FROM_BACKBONE:
-        names = [
-            name
-            for name in names
-            if name == "INPUT.FROM_BACKBONE" or not name.startswith("INPUT.")
-        ]
-    recorded = {name: values[name] for name in names}
+    names = preprocessing_keys(setup.cfg.INPUT.FROM_BACKBONE)
+    recorded = {name: values[name] for name in (*names, INTERPOLATE, words)}
     return {
         "method": setup.cfg.TRAINER.NAME,
         **setup.backbone.record(node.NAME, node.PRETRAINED),
@@ -141,7 +134,7 @@ def follow(
     changed.defrost()
     lines = []
     for key, value in wanted_keys(cfg, given, start).items():
-        if key not in values or _same(values[key], value):
+        if key not in values or as_list(values[key]) == as_list(value):
             continue
         if key in given:
             if key not in _NOT_IN_SHAPES:
@@ -152,11 +145,8 @@ def follow(
         set_value(changed, key, value, path)
         lines.append(f"{key} {value}: taken from {os.path.relpath(path)}")
     changed.freeze()
-    if (
-        not start.record.get("config")
-        and not start.keys
-        and not start.checkpoint.foreign
-    ):
+    known = start.record.get("config") or start.keys
+    if not known and not start.checkpoint.foreign:
         lines.append(
             f"{path} does not say what its prompt was trained with: the configuration is taken as it is"
         )
@@ -179,7 +169,11 @@ def read_start(directory: str, epoch: int | None = None) -> Start:
         return Start(checkpoint)
     record = checkpoint.record
     if record:
-        record = record | {"config": _checked_config(checkpoint)}
+        try:
+            config = check_config(record["config"], checkpoint.state)
+        except ValueError as error:
+            raise ValueError(f"{checkpoint.path}: {error}") from None
+        record = record | {"config": config}
     elif (folder / "prompts.safetensors").is_file():
         prompt, metadata = load_prompts(folder / "prompts.safetensors")
         record = metadata | {"config": prompt.config()}
@@ -189,17 +183,6 @@ def read_start(directory: str, epoch: int | None = None) -> Start:
     if not isinstance(keys, dict):
         raise ValueError(f"{checkpoint.path}: its record 'keys' is no object")
     return Start(checkpoint, record, keys)
-
-
-def _checked_config(checkpoint: Checkpoint) -> dict:
-    """Return the configuration of a checkpoint's prompt.
-
-    Raises ValueError if its tensors are of another one.
-    """
-    try:
-        return check_config(checkpoint.record["config"], checkpoint.state)
-    except ValueError as error:
-        raise ValueError(f"{checkpoint.path}: {error}") from None
 
 
 def _written_keys(file: Path) -> dict[str, Any]:
@@ -212,12 +195,6 @@ def _written_keys(file: Path) -> dict[str, Any]:
         if is_prompt or key in PREPROCESSING_KEYS:
             found[key] = value
     return found
-
-
-def _same(one: Any, other: Any) -> bool:
-    if isinstance(one, (list, tuple)) and isinstance(other, (list, tuple)):
-        return list(one) == list(other)
-    return one == other
 
 
 # -- loaded ----------------------------------------------------------------------------------------------------------
@@ -239,65 +216,53 @@ def load_start(
     state, stored = checkpoint.prompt_state(), start.record.get("config") or {}
     warnings = []
     if checkpoint.foreign:
-        _check_projection(setup, prompt, checkpoint)
         warnings += _foreign_warnings(setup, prompt, checkpoint)
     try:
         load_state(prompt, state)
-        _check_settings(_like(prompt.config(), stored), stored)
+        built = prompt.config()
+        if built["kind"] == "anchored" and stored.get("kind") != "anchored":
+            built = built["base"]  # zero-shot CLIP is beside it in the new one alone
+        _check_settings(built, stored)
     except ValueError as error:
-        source = path
         holds = checkpoint.describe()
-        if holds:
-            source = f"{path} holds {holds}"
+        source = f"{path} holds {holds}" if holds else path
         raise ValueError(f"{source}: {error}") from None
     setup.backbone.check_record(start.record, path)
-    _check_preprocessing(setup, start)
+    used = preprocessing_record(setup)
+    if setup.cfg.DATASET.CENTER_CROP:
+        del used["crop"]  # each task's own
+    other = differences(start.record.get("preprocessing") or {}, used)
+    if other:
+        raise ValueError(
+            f"{path}: its prompt was trained with another preprocessing: {other}"
+        )
     label = "?" if checkpoint.epoch is None else checkpoint.epoch
-    log.debug(
-        "loaded the prompt of epoch %s from %s",
-        label,
-        os.path.basename(os.path.normpath(directory)),
-    )
+    folder = os.path.basename(os.path.normpath(directory))
+    log.debug("loaded the prompt of epoch %s from %s", label, folder)
     return warnings
 
 
 def check_class_list(directory: str | Path, classnames: Sequence[str]) -> None:
-    """Raise ValueError if the prompt in a run's folder holds vectors of other classes
-    than these.
-    """
+    """Raise ValueError if a run's prompt holds vectors of other classes than these."""
     file = Path(directory) / "prompt_learner" / CLASSES
     if not file.is_file():
         return
     known = read_json(file)
     if len(known) != len(classnames):
         return  # the shapes tell
-    other = [
-        name for name, stored in zip(classnames, known, strict=True) if name != stored
-    ]
+    pairs = zip(classnames, known, strict=True)
+    other = [name for name, stored in pairs if name != stored]
     if other:
         raise ValueError(
             f"{directory} holds vectors of another class list: {', '.join(other[:3])} have another position or are missing"
         )
 
 
-def _like(built: dict, stored: dict) -> dict:
-    """Return the part of a prompt's configuration that a stored one is compared with:
-    that of the prompt inside if zero-shot CLIP is beside it in the new one alone.
-    """
-    if built["kind"] == "anchored" and stored.get("kind") != "anchored":
-        return built["base"]
-    return built
-
-
 def _check_settings(built: dict, stored: dict) -> None:
-    """Raise ValueError naming both values if a prompt is used in another way than it
-    was trained: shapes do not tell.
-    """
+    """Raise ValueError naming both values if a prompt was trained in another way."""
     for name, value in stored.items():
-        if name in _INITIAL or name not in built:
-            continue
-        # a part that the stored prompt does without, such as class offsets
-        if value is None:
+        # None: a part that the stored prompt does without, such as class offsets
+        if name in _INITIAL or name not in built or value is None:
             continue
         if isinstance(value, dict) and isinstance(built[name], dict):
             _check_settings(built[name], value)
@@ -307,46 +272,23 @@ def _check_settings(built: dict, stored: dict) -> None:
             )
 
 
-def _check_preprocessing(setup: PromptSetup, start: Start) -> None:
-    """Raise ValueError if the prompt was trained on images that were prepared
-    differently.
-    """
-    used = preprocessing_record(setup)
-    if setup.cfg.DATASET.CENTER_CROP:
-        del used["crop"]  # each task's own
-    other = differences(start.record.get("preprocessing") or {}, used)
-    if other:
-        raise ValueError(
-            f"{start.checkpoint.path}: its prompt was trained with another preprocessing: {other}"
-        )
-
-
-def _check_projection(
-    setup: PromptSetup, prompt: Prompt, checkpoint: Checkpoint
-) -> None:
-    """Raise ValueError if the tensors were trained with another θ than the
-    configuration's.
-    """
-    if checkpoint.per_token and getattr(prompt, "theta", "per-token") != "per-token":
-        raise ValueError(
-            f"{checkpoint.path} was trained with the reference's θ, which maps each vector by itself: set "
-            f"TRAINER.MVLPT.PROJECT_METHOD to per-token (it is {setup.cfg.TRAINER.MVLPT.PROJECT_METHOD})"
-        )
-
-
 def _foreign_warnings(
     setup: PromptSetup, prompt: Prompt, checkpoint: Checkpoint
 ) -> list[str]:
     """Return warnings about settings that the shapes of a foreign checkpoint do not
     show.
+
+    Raise ValueError if it was trained with another θ than the configuration's.
     """
+    node, path = setup.cfg.TRAINER.MVLPT, checkpoint.path
+    if checkpoint.per_token and getattr(prompt, "theta", "per-token") != "per-token":
+        raise ValueError(
+            f"{path} was trained with the reference's θ, which maps each vector by itself: set "
+            f"TRAINER.MVLPT.PROJECT_METHOD to per-token (it is {node.PROJECT_METHOD})"
+        )
     warnings = [checkpoint.left_out] if checkpoint.left_out else []
-    if (
-        check_fits(prompt, setup.backbone.clip).text is not None
-        and setup.cfg.TRAINER.MVLPT.COOP.CSC
-    ):
-        file = os.path.basename(checkpoint.path)
+    if node.COOP.CSC and check_fits(prompt, setup.backbone.clip).text is not None:
         warnings.append(
-            f"{file}: its contexts are taken to be in the order of this task's classes"
+            f"{os.path.basename(path)}: its contexts are taken to be in the order of this task's classes"
         )
     return warnings

@@ -1,11 +1,7 @@
-"""Tables of a run in results/: every prediction, the confusions and the scores of
-classes; and those of TEST.*.
-"""
+"""Tables of a run: predictions, confusions, scores of classes; and those of TEST.*."""
 
 from __future__ import annotations
 
-import csv
-import io
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -17,7 +13,7 @@ from torch import Tensor
 from datasets import Sample, Task
 from elevater_eval import metrics
 from toolkit.common.files import atomic_write, write_bytes
-from toolkit.common.text import spreadsheet_text
+from toolkit.common.text import csv_text, spreadsheet_text
 from trainers.features.extraction import rows_at_once
 
 log = logging.getLogger(__name__)
@@ -50,37 +46,24 @@ def write(
     for task in tasks:
         truth, found = targets[task.name].numpy(), probabilities[task.name]
         top, values = most_probable(found)
-        lines += _prediction_lines(task, top, values)
+        for sample, labels, shares in zip(
+            task.test, top.tolist(), values.tolist(), strict=True
+        ):
+            names = [task.classnames[label] for label in labels]
+            line = [task.name, sample.key, true_names(task, sample), names[0]]
+            for name, share in zip(names, shares, strict=True):
+                line += [name, f"{share:.6f}"]
+            lines.append(line + [""] * (len(head) - len(line)))
         predicted = top[:, 0]
         judged = predicted if truth.ndim == 1 else six_decimals(found)
         scores = class_scores(task, truth, judged)
-        write_csv(
-            out / f"classes_{task.name}.csv",
-            _class_lines(scores, zero_shot.get(task.name)),
-        )
+        plain = zero_shot.get(task.name)
+        write_csv(out / f"classes_{task.name}.csv", _class_lines(scores, plain))
         if truth.ndim == 1 and task.num_classes <= MOST_IN_MATRIX:
-            write_csv(
-                out / f"confusion_{task.name}.csv",
-                _matrix_lines(task, confusion(truth, predicted, task.num_classes)),
-            )
+            counts = confusion(truth, predicted, task.num_classes)
+            file = out / f"confusion_{task.name}.csv"
+            write_csv(file, _matrix_lines(task, counts))
     write_csv(out / PREDICTIONS, lines)
-
-
-def _prediction_lines(
-    task: Task, top: np.ndarray, values: np.ndarray
-) -> Iterator[list[str]]:
-    for sample, labels, shares in zip(
-        task.test, top.tolist(), values.tolist(), strict=True
-    ):
-        line = [
-            task.name,
-            sample.key,
-            true_names(task, sample),
-            task.classnames[labels[0]],
-        ]
-        for label, share in zip(labels, shares, strict=True):
-            line += [task.classnames[label], f"{share:.6f}"]
-        yield line + [""] * (4 + 2 * TOP - len(line))
 
 
 def true_names(task: Task, sample: Sample) -> str:
@@ -91,12 +74,10 @@ def true_names(task: Task, sample: Sample) -> str:
 def _class_lines(
     scores: Sequence[dict], zero_shot: Sequence[dict] | None
 ) -> list[list]:
-    """Return classes_<task>.csv: name, test images, score and, if it is known,
-    zero-shot's score, in label order.
-    """
+    """Return classes_<task>.csv: name, test images, score, perhaps zero-shot's."""
     column = list(scores[0])[-1]
     lines = [["class", "test_images", column]]
-    lines += [[entry["class"], entry["images"], entry[column]] for entry in scores]
+    lines += [list(entry.values()) for entry in scores]
     if zero_shot is not None:
         lines[0].append("zero_shot")
         for line, entry in zip(lines[1:], zero_shot, strict=True):
@@ -105,9 +86,7 @@ def _class_lines(
 
 
 def _matrix_lines(task: Task, counts: np.ndarray) -> list[list]:
-    """Return a confusion matrix with class names: a row for each true class, a column
-    for each predicted one.
-    """
+    """Return a confusion matrix with class names: rows are true, columns predicted."""
     lines = [["true \\ predicted", *task.classnames]]
     for name, row in zip(task.classnames, counts.tolist(), strict=True):
         lines.append([name, *row])
@@ -116,14 +95,9 @@ def _matrix_lines(task: Task, counts: np.ndarray) -> list[list]:
 
 def write_csv(path: Path, lines: Iterable[Sequence]) -> None:
     """Write a CSV file; no name in it is a formula to a spreadsheet."""
-    stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
-    for line in lines:
-        writer.writerow(
-            [spreadsheet_text(cell) if isinstance(cell, str) else cell for cell in line]
-        )
+    rows = (map(spreadsheet_text, line) for line in lines)
     # file names may not be UTF-8
-    write_bytes(path, stream.getvalue().encode("utf-8", "backslashreplace"))
+    write_bytes(path, csv_text(rows).encode("utf-8", "backslashreplace"))
 
 
 # -- their content ---------------------------------------------------------------------------------------------------
@@ -155,9 +129,7 @@ def most_probable(probabilities: Tensor) -> tuple[np.ndarray, np.ndarray]:
 def watch(
     parts: Iterable[Tensor], truth: np.ndarray, judged: list[np.ndarray]
 ) -> Iterator[Tensor]:
-    """Yield parts of probabilities (N, C), and append the part that `class_scores`
-    needs of each to `judged`.
-    """
+    """Yield parts of probabilities (N, C); append what `class_scores` needs."""
     for part in parts:
         values = six_decimals(part)
         judged.append(values.argmax(axis=1) if truth.ndim == 1 else values)
@@ -215,39 +187,28 @@ def asked_for(cfg, task: Task, targets: Tensor, probabilities: Tensor) -> dict:
         targets: (N,) labels, or (N, C) of 0 and 1.
         probabilities: (N, C).
     """
-    truth = targets.numpy()
-    found = {}
+    found: dict = {}
     if not (cfg.TEST.PER_CLASS_RESULT or cfg.TEST.COMPUTE_CMAT):
         return found
-    values = six_decimals(probabilities)
+    truth, values = targets.numpy(), six_decimals(probabilities)
     predicted = values.argmax(axis=1)
     if cfg.TEST.PER_CLASS_RESULT:
-        found["per_class"] = class_scores(
-            task, truth, predicted if truth.ndim == 1 else values
-        )
+        judged = predicted if truth.ndim == 1 else values
+        found["per_class"] = class_scores(task, truth, judged)
         log.info("%s: per class", task.name)
-        for entry in found["per_class"]:
-            _log_class(entry)
+        for name, count, score in map(dict.values, found["per_class"]):
+            if score is None:
+                log.info("  %s: no images", name)
+            else:
+                log.info("  %s: %.1f %% of %d images", name, score, count)
     if cfg.TEST.COMPUTE_CMAT and truth.ndim == 1:
         counts = confusion(truth, predicted, task.num_classes)
         folder = Path(cfg.OUTPUT_DIR)
         write_csv(folder / f"cmat_{task.name}.csv", _matrix_lines(task, counts))
         if "," not in cfg.DATASET.DATASET:
+            occurs = counts.sum(axis=0) + counts.sum(axis=1) > 0
+            kept = counts[occurs][:, occurs].astype(np.float64)
+            shares = kept / np.maximum(kept.sum(axis=1, keepdims=True), 1)
             with atomic_write(folder / "cmat.pt") as temporary:
-                torch.save(_shares(counts), temporary)
+                torch.save(torch.from_numpy(shares), temporary)
     return found
-
-
-def _shares(counts: np.ndarray) -> Tensor:
-    """Return shares of each row, of the classes that occur as true or predicted."""
-    occurs = counts.sum(axis=0) + counts.sum(axis=1) > 0
-    kept = counts[occurs][:, occurs].astype(np.float64)
-    return torch.from_numpy(kept / np.maximum(kept.sum(axis=1, keepdims=True), 1))
-
-
-def _log_class(entry: dict) -> None:
-    name, count, score = entry.values()
-    if score is None:
-        log.info("  %s: no images", name)
-    else:
-        log.info("  %s: %.1f %% of %d images", name, score, count)

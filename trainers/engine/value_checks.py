@@ -1,6 +1,4 @@
-"""Checks of a configuration's values, made before anything is built; all issues are
-reported together.
-"""
+"""Checks of a configuration's values before anything is built, reported together."""
 
 from __future__ import annotations
 
@@ -21,100 +19,103 @@ from toolkit.common.suggest import nearest
 
 from .config import default_values
 from .config_values import flatten
-from .dassl_keys import unread_keys
-from .declared_keys import declared_ranges
+from .declared_keys import merged
 from .settings import MAX_VECTORS, MAX_WIDTH, PROJECTIONS, task_names
+from .unread_keys import unread_keys
 
 MAX_SEED = 2**32 - 1  # of numpy
 MAX_SIDE = 8192
 MAX_RATE = 1e30  # optimisers compute with float32
 MAX = sys.float_info.max
-SAMPLING_SEED = "DATASET.RANDOM_SEED_SAMPLING"
-LABELS = {"SEED": "SEED (--seed)"}  # key -> its name in messages
 # key -> another key, and the values of that with which it counts
 NEEDED = {
     "MULTITASK.TEMPERATURE": ("MULTITASK.MIXING", ("temperature",)),
     "TEST.HALF_WEIGHT_SHOTS": ("TEST.INTERPOLATE", ("shots", "val")),
 }
-RANGES = {
-    "it must be positive": {
-        "DATALOADER.TRAIN_X.BATCH_SIZE": (1, MAX),
-        "DATALOADER.TEST.BATCH_SIZE": (1, MAX),
-        "OPTIM.MAX_EPOCH": (1, MAX),
-        "TRAIN.PRINT_FREQ": (1, MAX),
-    },
-    "it is 0 or more": {
-        "INPUT.CACHED_VIEWS": (0, MAX),
-        "OPTIM.MIN_UPDATES": (0, MAX),
-        "MULTITASK.SOURCE_EPOCH": (0, MAX),
-        "TRAIN.CHECKPOINT_FREQ": (0, MAX),
-        "TEST.HALF_WEIGHT_SHOTS": (0, MAX),
-        "TRAINER.ANCHOR.TEXT_COSINE": (0, MAX),
-        "TRAINER.ANCHOR.TEXT_L1": (0, MAX),
-        "TRAINER.ANCHOR.TEXT_L2": (0, MAX),
-        "TRAINER.ANCHOR.IMAGE_L1": (0, MAX),
-        "TRAINER.ANCHOR.KL": (0, MAX),
-    },
-    "it is 0 to {high} pixels": {
-        "INPUT.CROP_PADDING": (0, MAX_SIDE),
-        "INPUT.CUTOUT_LEN": (0, MAX_SIDE),
-    },
-    "it is a probability, 0 to 1": {
-        "INPUT.RGS_P": (0, 1),
-        "INPUT.GB_P": (0, 1),
-    },
-    "it is the epochs of warm-up, or -1 for none": {
-        "OPTIM.WARMUP_EPOCH": (-1, MAX),
-    },
-    "it is above 0 and at most 1, as the learning rate is multiplied by it": {
-        "OPTIM.GAMMA": (sys.float_info.min, 1),
-    },
-    "a seed is 0 or more": {
-        "SEED": (0, math.inf),
-        "DATASET.RANDOM_SEED_SAMPLING": (0, math.inf),
-    },
-    "a seed is at most {high}": {
-        "SEED": (-math.inf, MAX_SEED),
-        "DATASET.RANDOM_SEED_SAMPLING": (-math.inf, MAX_SEED),
-    },
-    "it is from {low} to {high}": {
-        "INPUT.CUTOUT_N": (0, 1000),
-        "INPUT.GN_MEAN": (-1e9, 1e9),
-        "INPUT.GN_STD": (0, 1e9),
-        "INPUT.RANDAUGMENT_N": (0, 100),
-        "INPUT.RANDAUGMENT_M": (0, 30),
-        "INPUT.COLORJITTER_B": (0, 1e9),
-        "INPUT.COLORJITTER_C": (0, 1e9),
-        "INPUT.COLORJITTER_S": (0, 1e9),
-        "INPUT.COLORJITTER_H": (0, 0.5),
-        "OPTIM.LR": (0, MAX_RATE),
-        "OPTIM.WEIGHT_DECAY": (0, MAX_RATE),
-        "OPTIM.WARMUP_CONS_LR": (0, MAX_RATE),
-        "OPTIM.WARMUP_MIN_LR": (0, MAX_RATE),
-        "CACHE.MAX_GB": (0, 1e9),
-        "DATALOADER.NUM_WORKERS": (0, 1024),
-        "OPTIM.MOMENTUM": (0, 1),
-        "OPTIM.SGD_DAMPNING": (0, 1),
-        "OPTIM.RMSPROP_ALPHA": (0, 1),
-        "MULTITASK.TEMPERATURE": (0.02, 1e9),
-        "TRAINER.MVLPT.VPT.DROPOUT": (0, 1),
-        "TRAINER.MVLPT.VPT.N_CTX": (0, MAX_VECTORS),
-        "TRAINER.MVLPT.VPT.PROJECT": (-1, MAX_WIDTH),
-        "TRAINER.MVLPT.COOP.N_CTX": (0, MAX_VECTORS),
-        "TRAINER.MVLPT.PROJECT_DIM": (1, MAX_WIDTH),
-        "TRAINER.MVLPT.PROJECT_HEADS": (1, MAX_WIDTH),
-        "TRAINER.MVLPT.PROJECT_LAYERS": (1, 128),
-    },
-    "it is 0 or more, and below 1": {
-        "OPTIM.ADAM_BETA1": (0, math.nextafter(1, 0)),
-        "OPTIM.ADAM_BETA2": (0, math.nextafter(1, 0)),
-    },
-    "give the images per class, 0 for none, -1 for all or -2 for as many as the targets have": {
-        "MULTITASK.SOURCE_SHOTS": (-2, MAX),
-    },
-}  # kind of number -> key -> (lowest, highest)
-SPLITS = ("test", "val")  # of TEST.SPLIT
-PRECISIONS = ("fp32", "fp16", "bf16", "amp")
+MOST_BELOW_1 = math.nextafter(1, 0)
+POSITIVE, NOT_NEGATIVE = "it must be positive", "it is 0 or more"
+BELOW_1, PIXELS = "it is 0 or more, and below 1", "it is 0 to {high} pixels"
+PROBABILITY, FROM_TO = "it is a probability, 0 to 1", "it is from {low} to {high}"
+WARM_UP = "it is the epochs of warm-up, or -1 for none"
+FACTOR = "it is above 0 and at most 1, as the learning rate is multiplied by it"
+SOURCE_SHOTS = "give the images per class, 0 for none, -1 for all or -2 for as many as the targets have"
+# key -> lowest and highest value, and the end of the message, FROM_TO if there is none
+RANGES: dict[str, tuple] = {
+    "DATALOADER.TRAIN_X.BATCH_SIZE": (1, MAX, POSITIVE),
+    "DATALOADER.TEST.BATCH_SIZE": (1, MAX, POSITIVE),
+    "OPTIM.MAX_EPOCH": (1, MAX, POSITIVE),
+    "TRAIN.PRINT_FREQ": (1, MAX, POSITIVE),
+    "INPUT.CACHED_VIEWS": (0, MAX, NOT_NEGATIVE),
+    "OPTIM.MIN_UPDATES": (0, MAX, NOT_NEGATIVE),
+    "MULTITASK.SOURCE_EPOCH": (0, MAX, NOT_NEGATIVE),
+    "TRAIN.CHECKPOINT_FREQ": (0, MAX, NOT_NEGATIVE),
+    "TEST.HALF_WEIGHT_SHOTS": (0, MAX, NOT_NEGATIVE),
+    "TRAINER.ANCHOR.TEXT_COSINE": (0, MAX, NOT_NEGATIVE),
+    "TRAINER.ANCHOR.TEXT_L1": (0, MAX, NOT_NEGATIVE),
+    "TRAINER.ANCHOR.TEXT_L2": (0, MAX, NOT_NEGATIVE),
+    "TRAINER.ANCHOR.IMAGE_L1": (0, MAX, NOT_NEGATIVE),
+    "TRAINER.ANCHOR.KL": (0, MAX, NOT_NEGATIVE),
+    "INPUT.CROP_PADDING": (0, MAX_SIDE, PIXELS),
+    "INPUT.CUTOUT_LEN": (0, MAX_SIDE, PIXELS),
+    "INPUT.RGS_P": (0, 1, PROBABILITY),
+    "INPUT.GB_P": (0, 1, PROBABILITY),
+    "OPTIM.WARMUP_EPOCH": (-1, MAX, WARM_UP),
+    "OPTIM.GAMMA": (sys.float_info.min, 1, FACTOR),
+    "INPUT.CUTOUT_N": (0, 1000),
+    "INPUT.GN_MEAN": (-1e9, 1e9),
+    "INPUT.GN_STD": (0, 1e9),
+    "INPUT.RANDAUGMENT_N": (0, 100),
+    "INPUT.RANDAUGMENT_M": (0, 30),
+    "INPUT.COLORJITTER_B": (0, 1e9),
+    "INPUT.COLORJITTER_C": (0, 1e9),
+    "INPUT.COLORJITTER_S": (0, 1e9),
+    "INPUT.COLORJITTER_H": (0, 0.5),
+    "OPTIM.LR": (0, MAX_RATE),
+    "OPTIM.WEIGHT_DECAY": (0, MAX_RATE),
+    "OPTIM.WARMUP_CONS_LR": (0, MAX_RATE),
+    "OPTIM.WARMUP_MIN_LR": (0, MAX_RATE),
+    "CACHE.MAX_GB": (0, 1e9),
+    "DATALOADER.NUM_WORKERS": (0, 1024),
+    "OPTIM.MOMENTUM": (0, 1),
+    "OPTIM.SGD_DAMPNING": (0, 1),
+    "OPTIM.RMSPROP_ALPHA": (0, 1),
+    "MULTITASK.TEMPERATURE": (0.02, 1e9),
+    "TRAINER.MVLPT.VPT.DROPOUT": (0, 1),
+    "TRAINER.MVLPT.VPT.N_CTX": (0, MAX_VECTORS),
+    "TRAINER.MVLPT.VPT.PROJECT": (-1, MAX_WIDTH),
+    "TRAINER.MVLPT.COOP.N_CTX": (0, MAX_VECTORS),
+    "TRAINER.MVLPT.PROJECT_DIM": (1, MAX_WIDTH),
+    "TRAINER.MVLPT.PROJECT_HEADS": (1, MAX_WIDTH),
+    "TRAINER.MVLPT.PROJECT_LAYERS": (1, 128),
+    "OPTIM.ADAM_BETA1": (0, MOST_BELOW_1, BELOW_1),
+    "OPTIM.ADAM_BETA2": (0, MOST_BELOW_1, BELOW_1),
+    "MULTITASK.SOURCE_SHOTS": (-2, MAX, SOURCE_SHOTS),
+}
+# of the reference, which tell which file is which split: nothing reads them
+UNREAD = {
+    "DATASET.VAL_SET": "",
+    "DATASET.TRAIN_SET": "train",
+    "DATASET.TEST_SET": "val",
+}
+SPLITS = ("test", "val")
+CHOICES = {
+    "TRAINER.MVLPT.PREC": ("fp32", "fp16", "bf16", "amp"),
+    "TRAINER.MVLPT.PROJECT_METHOD": tuple(PROJECTIONS),
+    "TRAINER.MVLPT.COOP.CLASS_TOKEN_POSITION": ("front", "middle", "end"),
+    "TRAINER.ANCHOR.TO": ("zero_shot", "source", "both"),
+    "TRAINER.ANCHOR.TEMPLATES": ("task", "imagenet"),
+    "MULTITASK.LABEL_SPACE": ("task", "union"),
+    "MULTITASK.MIXING": ("proportional", "uniform", "temperature"),
+    "INPUT.BACKGROUND": BACKGROUNDS,
+    "OPTIM.NAME": AVAI_OPTIMS,
+    "OPTIM.LR_SCHEDULER": SCHEDULES,
+    "OPTIM.WARMUP_TYPE": WARMUPS,
+    "INPUT.INTERPOLATION": INTERPOLATIONS,
+    "DATASET.SUBSAMPLE_CLASSES": ("all", "base", "new"),
+    "TEST.SPLIT": SPLITS,
+    "TEST.INTERPOLATE": ("", "shots", "val"),
+    "TEST.FINAL_MODEL": ("last_step", "best_val"),
+}
 
 
 def check(cfg: CfgNode, multitask: bool) -> None:
@@ -147,64 +148,20 @@ def _idle_values(cfg: CfgNode) -> list[str]:
 
 def wrong_values(cfg: CfgNode) -> list[str]:
     """Return a message for each choice or number that no trainer can have."""
-    return [*_wrong_choices(cfg), *_wrong_numbers(cfg), *_wrong_images(cfg)]
-
-
-def _wrong_choices(cfg: CfgNode) -> list[str]:
-    node = cfg.TRAINER.MVLPT
-    # of the reference: which file is which split
-    unread = {"VAL_SET": "", "TRAIN_SET": "train", "TEST_SET": "val"}
+    values = dict(flatten(cfg))
     issues = []
-    for key, default in unread.items():
-        if cfg.DATASET[key] != default:
+    for key, default in UNREAD.items():
+        if values[key] != default:
             issues.append(
-                f"DATASET.{key} is {cfg.DATASET[key]!r}, but nothing reads it: leave it at {default!r}"
+                f"{key} is {values[key]!r}, but nothing reads it: leave it at {default!r}"
             )
-    return [
-        *issues,
-        *choice("TRAINER.MVLPT.PREC", node.PREC, PRECISIONS),
-        *choice(
-            "TRAINER.MVLPT.PROJECT_METHOD", node.PROJECT_METHOD, tuple(PROJECTIONS)
-        ),
-        *choice(
-            "TRAINER.MVLPT.COOP.CLASS_TOKEN_POSITION",
-            node.COOP.CLASS_TOKEN_POSITION,
-            ("front", "middle", "end"),
-        ),
-        *choice(
-            "TRAINER.ANCHOR.TO", cfg.TRAINER.ANCHOR.TO, ("zero_shot", "source", "both")
-        ),
-        *choice(
-            "TRAINER.ANCHOR.TEMPLATES",
-            cfg.TRAINER.ANCHOR.TEMPLATES,
-            ("task", "imagenet"),
-        ),
-        *choice("MULTITASK.LABEL_SPACE", cfg.MULTITASK.LABEL_SPACE, ("task", "union")),
-        *choice(
-            "MULTITASK.MIXING",
-            cfg.MULTITASK.MIXING,
-            ("proportional", "uniform", "temperature"),
-        ),
-        *choice("INPUT.BACKGROUND", cfg.INPUT.BACKGROUND, BACKGROUNDS),
-        *choice("OPTIM.NAME", cfg.OPTIM.NAME, tuple(AVAI_OPTIMS)),
-        *choice("OPTIM.LR_SCHEDULER", cfg.OPTIM.LR_SCHEDULER, SCHEDULES),
-        *choice("OPTIM.WARMUP_TYPE", cfg.OPTIM.WARMUP_TYPE, WARMUPS),
-        *choice("INPUT.INTERPOLATION", cfg.INPUT.INTERPOLATION, INTERPOLATIONS),
-        *choice(
-            "DATASET.SUBSAMPLE_CLASSES",
-            cfg.DATASET.SUBSAMPLE_CLASSES,
-            ("all", "base", "new"),
-        ),
-        *choice("TEST.SPLIT", cfg.TEST.SPLIT, SPLITS),
-        *choice("TEST.INTERPOLATE", cfg.TEST.INTERPOLATE, ("", "shots", "val")),
-        *choice("TEST.FINAL_MODEL", cfg.TEST.FINAL_MODEL, ("last_step", "best_val")),
-    ]
+    for key, choices in CHOICES.items():
+        issues += choice(key, values[key], choices)
+    return [*issues, *_wrong_numbers(cfg), *_wrong_images(cfg)]
 
 
 def multitask_advice(trainer: str) -> str:
-    """Return the end of a message about several tasks: the name of the trainer's
-    multitask form, if there is one.
-    """
+    """Return the end of a message: the trainer's multitask form, if there is one."""
     form = f"M{trainer}"
     if form in TRAINER_REGISTRY.registered_names():
         return f"; use {form}"
@@ -227,11 +184,9 @@ def _wrong_tasks(cfg: CfgNode, multitask: bool) -> list[str]:
             "it can't serve several tasks"
         )
     labels = [task_name(name) for name in names]
-    issues += [
-        f"task {label} is given twice"
-        for label, count in Counter(labels).items()
-        if count > 1
-    ]
+    for label, count in Counter(labels).items():
+        if count > 1:
+            issues.append(f"task {label} is given twice")
     evaluated = cfg.DATASET.MULTITASK_EVALKEY
     if evaluated not in labels:
         issues += choice("DATASET.MULTITASK_EVALKEY", evaluated, ("average", *labels))
@@ -239,28 +194,34 @@ def _wrong_tasks(cfg: CfgNode, multitask: bool) -> list[str]:
 
 
 def out_of_range(
-    values: Mapping[str, object],
-    ranges: Mapping[str, Mapping[str, tuple[float, float]]],
+    values: Mapping[str, object], ranges: Mapping[str, tuple]
 ) -> list[str]:
     """Return a message for each number that is not in its range, as in `RANGES`."""
     issues = []
-    for text, keys in ranges.items():
-        for key, (low, high) in keys.items():
-            if not low <= values[key] <= high:
-                name = LABELS.get(key, key)
-                issues.append(
-                    f"{name} is {values[key]}; {text.format(low=low, high=high)}"
-                )
+    for key, (low, high, *text) in ranges.items():
+        if not low <= values[key] <= high:
+            reason = [*text, FROM_TO][0].format(low=low, high=high)
+            issues.append(f"{key} is {values[key]}; {reason}")
     return issues
+
+
+def wrong_seed(name: str, seed: int) -> list[str]:
+    """Return a message if a seed is not one of numpy's."""
+    if seed < 0:
+        return [f"{name} is {seed}; a seed is 0 or more"]
+    if seed > MAX_SEED:
+        return [f"{name} is {seed}; a seed is at most {MAX_SEED}"]
+    return []
 
 
 def _wrong_numbers(cfg: CfgNode) -> list[str]:
     values = dict(flatten(cfg))
-    issues = out_of_range(values, RANGES)
-    if values[SAMPLING_SEED] == cfg.SEED:  # one flag sets both
-        issues = [issue for issue in issues if not issue.startswith(SAMPLING_SEED)]
-    declared = declared_ranges(TRAINER_REGISTRY.get(cfg.TRAINER.NAME))
-    issues += out_of_range(values, {"it is from {low} to {high}": declared})
+    declared = merged(TRAINER_REGISTRY.get(cfg.TRAINER.NAME), "ranges")
+    issues = wrong_seed("SEED (--seed)", cfg.SEED)
+    sampling = cfg.DATASET.RANDOM_SEED_SAMPLING
+    if sampling != cfg.SEED:  # one flag sets both
+        issues += wrong_seed("DATASET.RANDOM_SEED_SAMPLING", sampling)
+    issues += out_of_range(values, RANGES | declared)
     optim = cfg.OPTIM
     if optim.SGD_NESTEROV and (optim.MOMENTUM == 0 or optim.SGD_DAMPNING != 0):
         issues.append(
@@ -288,12 +249,8 @@ def _wrong_images(cfg: CfgNode) -> list[str]:
     node = cfg.INPUT
     issues = []
     sides = list(node.SIZE)
-    if (
-        not sides
-        or len(set(sides)) > 1
-        or not _are_numbers(sides, 1, MAX_SIDE)
-        or type(sides[0]) is not int
-    ):
+    is_square = len(set(sides)) == 1 and _are_numbers(sides, 1, MAX_SIDE)
+    if not is_square or type(sides[0]) is not int:
         issues.append(
             f"INPUT.SIZE is {node.SIZE}; it is the side of a square in pixels, 1 to {MAX_SIDE}"
         )
@@ -311,22 +268,17 @@ def _wrong_images(cfg: CfgNode) -> list[str]:
 
 
 def wrong_colours(node: CfgNode) -> list[str]:
-    """Return a message for each of INPUT.PIXEL_MEAN and INPUT.PIXEL_STD that is not
-    three numbers.
-    """
+    """Return messages about INPUT.PIXEL_MEAN and INPUT.PIXEL_STD."""
     issues = []
-    if len(node.PIXEL_MEAN) != 3 or not _are_numbers(
-        node.PIXEL_MEAN, -math.inf, math.inf
+    for key, low, kind in (
+        ("PIXEL_MEAN", -math.inf, "three numbers"),
+        ("PIXEL_STD", sys.float_info.min, "three positive numbers"),
     ):
-        issues.append(
-            f"INPUT.PIXEL_MEAN is {node.PIXEL_MEAN}; it is three numbers: of red, green and blue"
-        )
-    if len(node.PIXEL_STD) != 3 or not _are_numbers(
-        node.PIXEL_STD, sys.float_info.min, math.inf
-    ):
-        issues.append(
-            f"INPUT.PIXEL_STD is {node.PIXEL_STD}; it is three positive numbers: of red, green and blue"
-        )
+        values = node[key]
+        if len(values) != 3 or not _are_numbers(values, low, math.inf):
+            issues.append(
+                f"INPUT.{key} is {values}; it is {kind}: of red, green and blue"
+            )
     return issues
 
 

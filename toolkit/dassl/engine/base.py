@@ -7,7 +7,7 @@ from collections import OrderedDict
 import torch
 from torch import Tensor, nn
 
-from toolkit.common.random_state import get_random_state, set_random_state
+from toolkit.common.plain_values import get_random_state, set_random_state
 
 from ..utils import load_checkpoint, save_checkpoint, tolist_if_not
 from ..utils.checkpoint import BEST_FILE, last_checkpoint, restore

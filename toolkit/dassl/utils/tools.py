@@ -15,7 +15,8 @@ import PIL
 import torch
 from PIL import Image
 
-from toolkit.common.suggest import did_you_mean, nearest
+from toolkit.common.suggest import check_availability as check_availability
+from toolkit.common.suggest import nearest
 
 logger = logging.getLogger(__name__)
 
@@ -99,14 +100,6 @@ def listdir_nohidden(path: StrPath, sort: bool = False) -> list[str]:
 def get_most_similar_str_to_a_from_b(a: str, b: Sequence[str]) -> str | None:
     """Return the string of ``b`` that is most like ``a``, None for an empty ``b``."""
     return next(iter(nearest(a, b)), None)
-
-
-def check_availability(requested: str, available: Sequence[str]) -> None:
-    """Raise ValueError naming the nearest one of ``available`` if it is none."""
-    if requested not in available:
-        message = f"{requested!r} is not one of [{', '.join(available)}]"
-        hint = did_you_mean(requested, available)
-        raise ValueError(f"{message}; {hint}" if hint else message)
 
 
 def tolist_if_not(x: Any) -> list:

@@ -1,11 +1,10 @@
-"""Keys of Dassl that native trainers do not read: another value than the default is an
-error, not silence.
+"""Keys that no trainer of a run reads: another value than the default, or a key given
+on a command line or in a plan, is an error, not silence.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
 
 from dassl.config import get_cfg_default
 from dassl.data.datasets import DATASET_REGISTRY
@@ -13,7 +12,9 @@ from yacs.config import CfgNode
 
 from datasets import is_custom
 
-from .config_values import flatten
+from .config import default_values, is_native, trainer_class, without_alias
+from .config_values import as_list, flatten
+from .declared_keys import SHARED_KEYS, keys_of_others, readers, reads
 
 ADVICE = {
     "INPUT.NO_TRANSFORM": "",
@@ -57,22 +58,19 @@ DATASET_KEYS = (
 
 
 def unread_keys(cfg: CfgNode, tasks: Sequence[str]) -> list[str]:
-    """Return a message for each key of Dassl that is not at its default, though neither
-    trainer nor tasks read it.
-    """
+    """Return a message for each key of Dassl that is changed, but not read."""
     issues = []
     advice = dict(ADVICE)
     if all(_is_ours(task) for task in tasks):
         advice |= dict.fromkeys(DATASET_KEYS, "")
     for name, transforms in TRANSFORM_KEYS.items():
-        chosen = [one for one in transforms if one in cfg.INPUT.TRANSFORMS]
-        if not chosen:
+        if not set(transforms).intersection(cfg.INPUT.TRANSFORMS):
             advice[name] = f"INPUT.TRANSFORMS has no {' or '.join(transforms)}"
     values = dict(flatten(cfg))
     for key, default in flatten(get_cfg_default()):
         value = values.get(key, default)
-        name = _prefix(key, advice)
-        if name is None or _plain(value) == _plain(default):
+        name = _part(key, advice)
+        if name is None or as_list(value) == as_list(default):
             continue
         message = f"{key} is {value!r}, but {cfg.TRAINER.NAME} does not read it: leave it at {default!r}"
         if advice.get(name):
@@ -81,26 +79,47 @@ def unread_keys(cfg: CfgNode, tasks: Sequence[str]) -> list[str]:
     return issues
 
 
-def _prefix(key: str, advice: dict[str, str]) -> str | None:
-    """Return the entry of `advice` that covers a key, "TRAINER." for a method of
-    Dassl's own, None if it is read.
-    """
+def _part(key: str, names: Iterable[str]) -> str | None:
+    """Return which of `names`, or "TRAINER.", makes a key of Dassl unread, if any."""
     if key.startswith("TRAINER.") and key != "TRAINER.NAME":
         return "TRAINER."
-    for name in advice:
+    for name in names:
         if key == name or (name.endswith((".", "_")) and key.startswith(name)):
             return name
     return None
 
 
 def _is_ours(task: str) -> bool:
-    """Return True for a data set of this project or custom images, also for an unknown
-    name.
-    """
+    """Return True for our data sets, custom images and unknown names."""
     if is_custom(task) or task not in DATASET_REGISTRY.registered_names():
         return True
     return DATASET_REGISTRY.get(task).__module__.startswith("datasets.")
 
 
-def _plain(value: Any) -> Any:
-    return list(value) if isinstance(value, (list, tuple)) else value
+def unread_pairs(cfg: CfgNode, given: Iterable[str]) -> list[str]:
+    """Return the given keys of a configuration that only other trainers read.
+
+    A shared key may be given at its default, as the reference's scripts do.
+    """
+    cls = trainer_class(cfg.TRAINER.NAME)
+    others = keys_of_others(cfg.TRAINER.NAME)
+    values, defaults = dict(flatten(cfg)), default_values()
+    unread = []
+    for name in given:
+        key = without_alias(name) if is_native(cls) else name
+        shared = key.startswith(SHARED_KEYS) and reads(cls, key) is False
+        if key in others or (shared and values[key] != defaults[key]):
+            unread.append(name)
+    return unread
+
+
+def message(given: str, trainers: Sequence[str]) -> str:
+    """Return the sentence about a given key that none of these trainers reads."""
+    others = readers(without_alias(given))
+    if not others:
+        return f"{given} is given, but no trainer reads it: leave it out"
+    verb = "does" if len(trainers) == 1 else "do"
+    return (
+        f"{given} is given, but {', '.join(trainers)} {verb} not read it: leave it out, or use "
+        f"--trainer {' or '.join(others)}"
+    )
