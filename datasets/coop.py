@@ -65,12 +65,14 @@ class CoopTask(Task):
         train, val, test = self.read(folder)
         source = os.path.join(folder, self.split_json)
         if not allows_outside(cfg):
-            require_inside([*train, *val, *test], folder, source)
+            samples = [*train, *val, *test]
+            require_inside(samples, folder, source)
         classnames = class_names([train, val, test], source)
         if shots != 0 and not self.test_only:
             require_train_images(train, classnames, source)
         classnames = self.name_classes(classnames, source)
-        train, val = self.sample(train, val, shots, sampling_seed(cfg))
+        seed = sampling_seed(cfg)
+        train, val = self.sample(train, val, shots, seed)
         super().__init__(classnames, train, val, test)
         self.subsample(cfg)
 

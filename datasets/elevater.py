@@ -82,7 +82,8 @@ class ElevaterTask(Task):
         train, val = sample_elevater(
             pool, len(classnames), self.label_kind, shots, sampling_seed(cfg)
         )
-        require_files(sample.impath for sample in [*train, *val, *test])
+        samples = [*train, *val, *test]
+        require_files(sample.impath for sample in samples)
         super().__init__(classnames, train, val, test)
         self.subsample(cfg)
 

@@ -80,7 +80,8 @@ def split_val(
     multiclass = label_kind == "multiclass"
     counts: Counter[int] = Counter()
     for item in samples:
-        counts.update(set(item.labels[:1] if multiclass else item.labels))
+        labels = item.labels[:1] if multiclass else item.labels
+        counts.update(set(labels))
     wanted = [math.ceil(counts[label] * ratio) for label in range(num_classes)]
     choose = _first_of_class if multiclass else _cover_classes
     chosen = choose(samples, wanted)
@@ -168,7 +169,8 @@ def sample_per_class(
             groups.setdefault(item.label, []).append(item)
         chosen: list[Sample] = []
         for group in groups.values():
-            chosen += generator.sample(group, count) if len(group) >= count else group
+            is_enough = len(group) >= count
+            chosen += generator.sample(group, count) if is_enough else group
         sampled.append(chosen)
     return sampled[0], sampled[1]
 
@@ -191,7 +193,8 @@ def to_record(task: Task, shots: int, seed: int) -> dict:
 
 def write_record(path: str | os.PathLike, task: Task, shots: int, seed: int) -> None:
     """Write `to_record` as json, whole or not at all, making its folder."""
-    text = json.dumps(to_record(task, shots, seed), indent=1, ensure_ascii=False)
+    record = to_record(task, shots, seed)
+    text = json.dumps(record, indent=1, ensure_ascii=False)
     write_text(path, f"{text}\n")
 
 
@@ -216,7 +219,8 @@ def replay(
         for key in record[split]:
             if key not in by_key:
                 raise ValueError(f"{where} names {key}, which is not there")
-        found.append([by_key[key] for key in record[split]])
+        samples = [by_key[key] for key in record[split]]
+        found.append(samples)
     return found[0], found[1]
 
 
@@ -282,7 +286,8 @@ def replay_record(task: Task, record: Mapping, shots: int) -> None:
     if not record["train"]:
         raise ValueError(f"{file}: its list train is empty")
     if "labels" in record:  # a published list
-        task.set_split(find_listed(record, task.train_x), [], None)
+        listed = find_listed(record, task.train_x)
+        task.set_split(listed, [], None)
         return
     try:
         train, val = replay(record, task.train_x, task.val)

@@ -34,12 +34,16 @@ class ImageNetSet(CoopTask):
         ]
         if not folders:
             raise ValueError(f"{self.name}: {root} has no class folders")
-        named = self.name_folders(self.sort_folders(folders, root), folder, root)
+        folders = self.sort_folders(folders, root)
+        named = self.name_folders(folders, folder, root)
         samples = []
         for label, (inner, classname) in enumerate(named.items()):
-            for file in _visible(os.path.join(root, inner)):
-                path, key = os.path.join(root, inner, file), f"{below}/{inner}/{file}"
-                samples.append(Sample(path, (label,), key, classname))
+            class_folder = os.path.join(root, inner)
+            for file in _visible(class_folder):
+                path = os.path.join(class_folder, file)
+                key = f"{below}/{inner}/{file}"
+                sample = Sample(path, (label,), key, classname)
+                samples.append(sample)
         return samples
 
     def sort_folders(self, folders: list[str], root: str) -> list[str]:
@@ -66,7 +70,8 @@ class ImageNetSet(CoopTask):
             return names.wordnet_names("ImageNet")
         found = {}
         with open(path, encoding="utf-8") as file:
-            lines = [line.strip() for line in file if line.strip()]
+            stripped = [line.strip() for line in file]
+            lines = [line for line in stripped if line]
         for number, line in enumerate(lines, start=1):
             wnid, _, classname = line.partition(" ")
             if not classname:
@@ -78,7 +83,8 @@ class ImageNetSet(CoopTask):
 
 
 def _visible(folder: str) -> list[str]:
-    return sorted(name for name in os.listdir(folder) if not name.startswith("."))
+    names = os.listdir(folder)
+    return sorted(name for name in names if not name.startswith("."))
 
 
 class ImageNet(ImageNetSet):
@@ -91,7 +97,8 @@ class ImageNet(ImageNetSet):
 
     def read(self, folder: str) -> Splits:
         """Return (train, val, test), from below images/ if there is such a folder."""
-        below = "images/" if os.path.isdir(os.path.join(folder, "images")) else ""
+        has_images = os.path.isdir(os.path.join(folder, "images"))
+        below = "images/" if has_images else ""
         val = self.scan(folder, f"{below}val")
         train = self.scan(folder, f"{below}train") if self.wants_train else []
         return train, val, val
@@ -133,7 +140,8 @@ class NumberedVariant(Variant):
         self, folders: list[str], folder: str, root: str
     ) -> dict[str, str]:
         known = list(self.wordnet_names(folder).values())
-        if [int(inner) for inner in folders] != list(range(len(known))):
+        numbers = [int(inner) for inner in folders]
+        if numbers != list(range(len(known))):
             raise ValueError(
                 f"{self.name}: {root} has {len(folders)} class folders, not 0 to {len(known) - 1}"
             )

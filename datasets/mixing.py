@@ -87,7 +87,8 @@ class MixingSampler(Sampler[list[int]]):
             "uniform": 0.0,
             "temperature": 1.0 / self.temperature,
         }
-        weights = self.sizes.clip(1).astype(float) ** powers[self.mixing]
+        sizes = self.sizes.clip(1).astype(float)
+        weights = sizes ** powers[self.mixing]
         weights[self.sizes == 0] = 0.0
         return weights / weights.sum()
 
@@ -129,8 +130,10 @@ class MixingSampler(Sampler[list[int]]):
         exactly it on average.
         """
         edges = np.cumsum([0.0, *self.shares])
-        edges = edges / edges[-1] * total + generator.random()
-        return np.diff(np.floor(edges)).astype(int)
+        edges = edges / edges[-1] * total
+        edges = edges + generator.random()
+        counts = np.diff(np.floor(edges))
+        return counts.astype(int)
 
     def _num_batches(self, images: int) -> int:
         full, rest = divmod(int(images), self.batch_size)

@@ -103,7 +103,8 @@ class MultitaskDataset(Dataset):
         return len(self.samples)
 
     def __getitem__(self, index: int) -> dict:
-        task, sample = self.task_of(index), self.samples[index]
+        task = self.task_of(index)
+        sample = self.samples[index]
         return {
             "img": self._normalized(self._image(index)),
             "label": sample.label,
@@ -117,7 +118,8 @@ class MultitaskDataset(Dataset):
         """Return the items of `rows` as `default_collate` stacks them."""
         images = self._cache.get(list(rows)) if self._cache else None
         if images is None:
-            images = torch.stack([self._image(row) for row in rows])
+            decoded = [self._image(row) for row in rows]
+            images = torch.stack(decoded)
         return {
             "img": self._normalized(images),
             "label": self.labels[rows, 0],
@@ -137,7 +139,8 @@ class MultitaskDataset(Dataset):
         """Return labels within their tasks, int64 (N, K), padded with -1."""
         most, padding = self.max_labels, [-1] * self.max_labels
         padded = [(*sample.labels, *padding)[:most] for sample in self.samples]
-        return torch.tensor(padded, dtype=torch.int64).view(-1, most)
+        labels = torch.tensor(padded, dtype=torch.int64)
+        return labels.view(-1, most)
 
     @cached_property
     def owners(self) -> Tensor:
@@ -198,7 +201,8 @@ class MultitaskDataset(Dataset):
         """Return labels int64 (N,), -1: negative; of a multilabel task 0/1 (N, C)."""
         rows = self.rows(task)
         if self.tasks[task].label_kind == "multiclass":
-            return self.labels[rows.start : rows.stop, 0].clone()
+            labels = self.labels[rows.start : rows.stop]
+            return labels[:, 0].clone()
         classes = self.tasks[task].num_classes
         targets = torch.zeros(len(rows), classes, dtype=torch.int64)
         for target, row in zip(targets, rows, strict=True):
@@ -212,7 +216,8 @@ class MultitaskDataset(Dataset):
             return self.transform(read_image(path, self.background))
         image = self._cache.get(index) if self._cache else None
         if image is None:
-            crop = self.crop or self.tasks[self.task_of(index)].crop
+            task = self.task_of(index)
+            crop = self.crop or self.tasks[task].crop
             image = read_image(path, self.background)
             image = resize(image, self.size, crop, self.interpolation)
             if self._cache:
@@ -254,7 +259,8 @@ class _ImageCache:
 def _shared_bytes(count: int) -> Tensor:
     """Return zeros, uint8 (count,), shared with the processes that this one forks."""
     memory = mmap.mmap(-1, max(count, 1))
-    return torch.frombuffer(memory, dtype=torch.uint8)[:count]
+    content = torch.frombuffer(memory, dtype=torch.uint8)
+    return content[:count]
 
 
 def label_distribution(labels: Tensor, num_classes: int) -> Tensor:

@@ -66,14 +66,16 @@ class Anchor:
                     unit_templates=self.unit_templates,
                     task=task.name,
                 )
-        return torch.cat([self._classes[k] for k in present])
+        classes = [self._classes[k] for k in present]
+        return torch.cat(classes)
 
     @torch.no_grad()
     def images(self, batch: dict[str, Tensor], pixels: Tensor) -> Tensor:
         """Return the features (B, d) of a batch's images."""
         if self.kept_images is None:
             return self.model.encode_images(pixels)
-        return self.kept_images[batch["index"].tolist()].to(pixels.device)
+        rows = batch["index"].tolist()
+        return self.kept_images[rows].to(pixels.device)
 
 
 def zero_shot_anchor(trainer) -> Anchor:
@@ -118,9 +120,11 @@ def zero_shot_odds(trainer) -> float:
     for k, task in enumerate(trainer.tasks):
         rows = dataset.rows(k)
         classes = trainer.store.encoder.encode_classes(task.classnames, task.templates)
-        predicted = (features[rows.start : rows.stop] @ classes.T).argmax(1).cpu()
+        scores = features[rows.start : rows.stop] @ classes.T
+        predicted = scores.argmax(1).cpu()
         labels = dataset.labels[rows.start : rows.stop]
-        hits += (labels == predicted[:, None]).any(1).sum().item()
+        is_hit = (labels == predicted[:, None]).any(1)
+        hits += is_hit.sum().item()
     return (hits + 1) / (len(dataset) - hits + 1)
 
 

@@ -153,7 +153,8 @@ class PromptTrainer(PromptEvaluator):
         self._prepare_training()
         # a source prompt's weight was loaded
         if isinstance(self.model.prompt, AnchoredPrompt):
-            self.model.prompt.weight.fill_(weight_of(self.cfg))
+            weight = weight_of(self.cfg)
+            self.model.prompt.weight.fill_(weight)
         super().before_train()
         if self.context.resume:
             self.start_epoch, self.losses = resume.restore(self)
@@ -193,7 +194,8 @@ class PromptTrainer(PromptEvaluator):
                 resume.save(self, self.epoch, self.losses)
                 saved = time.monotonic()
         # once an epoch, as reading a loss waits for the device
-        losses = distributed.mean(torch.stack(self.losses)).tolist()
+        stacked = torch.stack(self.losses)
+        losses = distributed.mean(stacked).tolist()
         self.losses = []
         for step, loss in enumerate(losses, start=1):
             if not math.isfinite(loss):
@@ -314,7 +316,8 @@ class PromptTrainer(PromptEvaluator):
         groups = torch.searchsorted(torch.tensor(present, device=device), task)
         columns = torch.where(labels < 0, -1, labels + first[groups][:, None])
         if union:
-            groups, sizes = torch.zeros_like(groups), sizes.sum(0, keepdim=True)
+            groups = torch.zeros_like(groups)
+            sizes = sizes.sum(0, keepdim=True)
 
         contexts = self.model.contexts()
         images = batch["img"].to(device, non_blocking=True)
@@ -358,7 +361,8 @@ class PromptTrainer(PromptEvaluator):
         if distributed.main():
             folder = Path(directory) / "prompt_learner"
             prompt = self.model.prompt
-            record = prompt_record(self.setup) | {"config": prompt.config()}
+            record = prompt_record(self.setup)
+            record = record | {"config": prompt.config()}
             state = {
                 "state_dict": prompt.state_dict(),
                 "epoch": epoch + 1,

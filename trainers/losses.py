@@ -111,39 +111,46 @@ def cross_entropy(outputs: Outputs) -> Tensor:
 
 def text_cosine(outputs: Outputs, frozen: FrozenFeatures) -> Tensor:
     """Return 1 - the mean cosine of class features and frozen ones (KgCoOp, eq. 4)."""
-    cosines = F.cosine_similarity(outputs.classes, frozen.classes, eps=1e-7)
+    prompted, anchor = outputs.classes, frozen.classes
+    cosines = F.cosine_similarity(prompted, anchor, eps=1e-7)
     return 1 - (outputs.class_weights * cosines).sum()
 
 
 def text_l1(outputs: Outputs, frozen: FrozenFeatures) -> Tensor:
     """Return the mean absolute difference of class features (PromptSRC, eq. 3)."""
-    differences = (outputs.classes - frozen.classes).abs().mean(-1)
-    return (outputs.class_weights * differences).sum()
+    differences = outputs.classes - frozen.classes
+    distances = differences.abs().mean(-1)
+    return (outputs.class_weights * distances).sum()
 
 
 def text_l2(outputs: Outputs, frozen: FrozenFeatures) -> Tensor:
     """Return the mean squared distance of class features (CLAP, eq. 8)."""
-    distances = (outputs.classes - frozen.classes).square().sum(-1)
+    differences = outputs.classes - frozen.classes
+    distances = differences.square().sum(-1)
     return (outputs.class_weights * distances).sum()
 
 
 def image_l1(outputs: Outputs, frozen: FrozenFeatures) -> Tensor:
     """Return the mean absolute difference of image features (PromptSRC, eq. 3)."""
-    return (outputs.images - frozen.images).abs().mean()
+    differences = outputs.images - frozen.images
+    return differences.abs().mean()
 
 
 def image_cosine(outputs: Outputs, frozen: FrozenFeatures) -> Tensor:
     """Return 1 - the mean cosine of image features and frozen ones (MMRL)."""
-    return 1 - F.cosine_similarity(outputs.images, frozen.images, eps=1e-7).mean()
+    prompted, anchor = outputs.images, frozen.images
+    return 1 - F.cosine_similarity(prompted, anchor, eps=1e-7).mean()
 
 
 def kl(outputs: Outputs, frozen: FrozenFeatures) -> Tensor:
     """Return KL(frozen || prompted), summed over classes and divided by their number,
     as PromptSRC's code does (eq. 4).
     """
-    prompted, target = outputs.logits.log_softmax(1), frozen.logits.log_softmax(1)
+    prompted = outputs.logits.log_softmax(1)
+    target = frozen.logits.log_softmax(1)
     divergence = F.kl_div(prompted, target, log_target=True, reduction="none").sum(1)
-    return (divergence / outputs.sizes[outputs.groups]).mean()
+    sizes = outputs.sizes[outputs.groups]
+    return (divergence / sizes).mean()
 
 
 TERMS = {
@@ -199,7 +206,8 @@ def projected_gradients(
     general_gradients = torch.autograd.grad(general, parameters)
     projected = []
     for gradient, other in zip(gradients, general_gradients, strict=True):
-        projected.append(project_gradient(average(gradient), average(other), strength))
+        means = average(gradient), average(other)
+        projected.append(project_gradient(*means, strength))
     return projected
 
 
@@ -234,7 +242,8 @@ class GaussianAverage:
     def add(self, prompt: torch.nn.Module, epoch: int) -> None:
         """Add the prompt after an epoch, counted from 0."""
         for name, value in prompt.state_dict().items():
-            part = self.weights[epoch].item() * value.double()
+            weight = self.weights[epoch].item()
+            part = weight * value.double()
             self.sums[name] = self.sums[name] + part if name in self.sums else part
 
     def load_into(self, prompt: torch.nn.Module) -> None:

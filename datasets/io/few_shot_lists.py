@@ -44,7 +44,8 @@ def read_list(path: Path) -> dict:
             continue
         try:
             item = json.loads(line)
-            paths.append(str(item["_impath"]).replace("\\", "/"))
+            listed = str(item["_impath"])
+            paths.append(listed.replace("\\", "/"))
             labels.append(int(item["_label"]))
         except (ValueError, TypeError, KeyError):
             raise ValueError(

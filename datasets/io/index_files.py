@@ -74,12 +74,14 @@ def read_iris(
     rows = parse_iris(read_text(path), path, root, raise_issue)
     if labelmap:
         file = os.path.join(root, labelmap)
-        lines = map(str.strip, read_text(file).split("\n"))
+        text = read_text(file)
+        lines = map(str.strip, text.split("\n"))
         names = [line for line in lines if line]
         if not names:
             raise ValueError(f"{file} names no class")
     else:
-        largest = max((label for row in rows for label in row.labels), default=-1)
+        labels = (label for row in rows for label in row.labels)
+        largest = max(labels, default=-1)
         if largest >= MOST_CLASSES:
             raise ValueError(
                 f"{path}: label {largest} is out of range: at most {MOST_CLASSES:,} classes are numbered"
@@ -106,21 +108,24 @@ def read_coco(root: str, index: str) -> tuple[list[Sample], list[str]]:
         or an annotation names an image or a category that it does not have.
     """
     path = os.path.join(root, index)
-    rows, names = parse_coco(read_json(path), path, root, raise_issue)
+    content = read_json(path)
+    rows, names = parse_coco(content, path, root, raise_issue)
     return _samples(rows, names, path), names
 
 
 def parse_iris(text: str, source: str, folder: str, issue: Issue) -> list[Row]:
     """Return the images of the IRIS index `source`, with paths below `folder`."""
     rows = []
-    for number, line in enumerate(text.split("\n"), start=1):
+    lines = text.split("\n")
+    for number, line in enumerate(lines, start=1):
         line = line.strip()
         if not line:
             continue
         where = f"{source}:{number}"
         key, _, field = line.rpartition(" ")
         if key and _LABELS.fullmatch(field):
-            labels = tuple(int(label) for label in field.split(","))
+            numbers = field.split(",")
+            labels = tuple(int(number) for number in numbers)
             key = key.rstrip()
         elif key and not _IMAGE.search(field):
             message = f"{field!r} is not a list of labels such as 3 or 0,4,17"
@@ -128,7 +133,8 @@ def parse_iris(text: str, source: str, folder: str, issue: Issue) -> list[Row]:
             continue
         else:
             key, labels = line, ()
-        rows.append(Row(where, key, labels, os.path.join(folder, key)))
+        path = os.path.join(folder, key)
+        rows.append(Row(where, key, labels, path))
     return rows
 
 
@@ -158,7 +164,8 @@ def parse_coco(
             key = f"{image['zip_file']}@{key}"
         where = f"{source}: image {image['id']}"
         path = os.path.join(folder, key)
-        rows.append(Row(where, key, tuple(labels[image["id"]]), path))
+        of_image = tuple(labels[image["id"]])
+        rows.append(Row(where, key, of_image, path))
     return rows, [str(category["name"]) for category in categories]
 
 
@@ -191,7 +198,8 @@ def require_inside(samples: Iterable[Sample], folder: str, source: str) -> None:
             )
         elif member is not None and path not in zips:  # may be a link
             zips.add(path)
-            is_inside = Path(path).resolve().is_relative_to(Path(folder).resolve())
+            resolved = Path(path).resolve()
+            is_inside = resolved.is_relative_to(Path(folder).resolve())
         if not is_inside:
             advice = "--allow-outside (DATASET.ALLOW_OUTSIDE) reads it anyway"
             raise ValueError(
@@ -202,7 +210,8 @@ def require_inside(samples: Iterable[Sample], folder: str, source: str) -> None:
 def leads_outside(key: str) -> bool:
     """Return whether a path of an index is absolute or has a part that leads upwards."""
     path, _ = split_archive(key)
-    return os.path.isabs(path) or ".." in path.replace("\\", "/").split("/")
+    parts = path.replace("\\", "/").split("/")
+    return os.path.isabs(path) or ".." in parts
 
 
 def repeated(values: Sequence) -> list:
@@ -222,7 +231,8 @@ def _samples(rows: Sequence[Row], names: Sequence[str], path: str) -> list[Sampl
     samples = []
     for row in rows:
         classname = names[row.labels[0]] if row.labels else ""
-        samples.append(Sample(row.path, row.labels, row.key, classname))
+        sample = Sample(row.path, row.labels, row.key, classname)
+        samples.append(sample)
     return samples
 
 
@@ -231,8 +241,10 @@ def _entries(
 ) -> list[dict]:
     """Return the images or categories of a COCO index by ascending id."""
     keys = ("id", "file_name") if kind == "image" else ("id", "name")
-    entries = [entry for _, entry in _checked(content, name, keys, source, issue)]
-    for value in repeated([entry["id"] for entry in entries]):
+    checked = _checked(content, name, keys, source, issue)
+    entries = [entry for _, entry in checked]
+    ids = [entry["id"] for entry in entries]
+    for value in repeated(ids):
         issue("id-twice", source, f"the {kind} id {value} occurs more than once")
     # numbers by value, then texts
     return sorted(

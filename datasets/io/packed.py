@@ -93,7 +93,8 @@ def read_class_list(path: Path) -> list[str]:
     a name, which would be a label.
     """
     text = decode_text(path.read_bytes(), str(path))
-    names = [line.strip() for line in text.rstrip().splitlines()]
+    lines = text.rstrip().splitlines()
+    names = [line.strip() for line in lines]
     if not names:
         raise ValueError(f"{path} names no class")
     if "" in names:

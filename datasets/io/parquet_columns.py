@@ -63,7 +63,8 @@ def label_column(schema: Any, file: Path, wanted: str) -> tuple[str, list[str], 
     named = _named_columns(schema)
     column = wanted or _usual_column(schema, file, list(named))
     _require_column(schema, column, file)
-    return column, named.get(column, []), _is_list(schema.field(column).type)
+    is_list = _is_list(schema.field(column).type)
+    return column, named.get(column, []), is_list
 
 
 def require_same(
@@ -166,7 +167,8 @@ def _usual_column(schema: Any, file: Path, named: list[str]) -> str:
 def _features(schema: Any) -> dict[str, Any]:
     """Return the column descriptions that the Hub's writer keeps in the metadata."""
     try:
-        content = json.loads((schema.metadata or {})[b"huggingface"])
+        metadata = schema.metadata or {}
+        content = json.loads(metadata[b"huggingface"])
         features = content["info"]["features"]
     except (KeyError, TypeError, ValueError):
         return {}

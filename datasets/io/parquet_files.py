@@ -66,7 +66,8 @@ def read_parquet(
         for file in parts:
             other = _open(file).schema_arrow
             require_same(other, file, first, (images, labels), classnames)
-    names_file = (path if path.is_dir() else path.parent) / NAMES_FILE
+    folder = path if path.is_dir() else path.parent
+    names_file = folder / NAMES_FILE
     if not classnames and names_file.is_file():
         classnames = read_class_list(names_file)
         names_from = str(names_file)
@@ -99,12 +100,14 @@ def _files(path: Path, renamed: Mapping[str, str]) -> dict[str, list[Path]]:
         candidates = [path]
     elif path.is_dir():
         found = path.rglob("*.parquet")
-        candidates = sorted(file for file in found if not _is_hidden(file, path))
+        visible = [file for file in found if not _is_hidden(file, path)]
+        candidates = sorted(visible)
     else:
         raise FileNotFoundError(f"no file or folder {path}")
     if not candidates:
         raise FileNotFoundError(f"no parquet file in {path}")
-    spellings = FOLDER_SPLITS | {spelling: split for split, spelling in renamed.items()}
+    given = {spelling: split for split, spelling in renamed.items()}
+    spellings = FOLDER_SPLITS | given
     splits: dict[str, list[Path]] = {"train": [], "val": [], "test": []}
     others = []
     for file in candidates:
@@ -130,14 +133,17 @@ def _files(path: Path, renamed: Mapping[str, str]) -> dict[str, list[Path]]:
 
 
 def _is_hidden(file: Path, root: Path) -> bool:
-    return any(part.startswith(".") for part in file.relative_to(root).parts)
+    parts = file.relative_to(root).parts
+    return any(part.startswith(".") for part in parts)
 
 
 def _split_of(file: Path, root: Path, spellings: Mapping[str, str]) -> str:
     """Return the split that a file, or a folder around it, is called after, or ""."""
-    words = [re.split(r"[-_.]", file.stem)[0]]
+    first, *_ = re.split(r"[-_.]", file.stem)
+    words = [first]
     if file != root:
-        words += reversed(file.relative_to(root).parts[:-1])
+        *folders, _ = file.relative_to(root).parts
+        words += reversed(folders)
     for word in words:
         if word.lower() in spellings:
             return spellings[word.lower()]
@@ -160,7 +166,8 @@ def _require_all_parts(files: list[Path]) -> None:
         part = _PART.fullmatch(file.stem)
         if part:
             stem = (part["stem"], int(part["count"]))
-            there.setdefault(stem, set()).add(int(part["number"]))
+            numbers = there.setdefault(stem, set())
+            numbers.add(int(part["number"]))
     for (stem, count), numbers in there.items():
         for number in range(count):
             if number not in numbers:
@@ -169,7 +176,8 @@ def _require_all_parts(files: list[Path]) -> None:
                     f"no file {missing}.parquet, though there are {count} parts"
                 )
     numbered = [file for file in files if _NUMBER.fullmatch(file.stem)]
-    for number, file in enumerate(sorted(numbered, key=lambda file: int(file.stem))):
+    numbered.sort(key=lambda file: int(file.stem))
+    for number, file in enumerate(numbered):
         if int(file.stem) != number:
             missing = file.with_stem(f"{number:0{len(file.stem)}d}")
             raise FileNotFoundError(f"no file {missing}, though there is {file.name}")
@@ -183,7 +191,8 @@ def _text_classes(files: Mapping[str, list[Path]], column: str) -> list[str]:
             opened = _open(file)
             if not is_text(opened.schema_arrow.field(column).type):
                 return []
-            for value in opened.read([column]).column(0).to_pylist():
+            read = opened.read([column]).column(0)
+            for value in read.to_pylist():
                 values.update(value if isinstance(value, list) else [value])
     texts = sorted(value for value in values if value)
     if all(text.isdecimal() for text in texts):

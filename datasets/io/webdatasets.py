@@ -54,7 +54,8 @@ def read_webdataset(path: Path) -> Collection:
     """
     if not path.is_dir():
         raise FileNotFoundError(f"no folder {path}")
-    kind = _text(path / TYPE_FILE).strip() if (path / TYPE_FILE).is_file() else ""
+    type_file = path / TYPE_FILE
+    kind = _text(type_file).strip() if type_file.is_file() else ""
     if kind not in ("", "multiclass", "classification", "multilabel"):
         raise ValueError(f"{path / TYPE_FILE}: {kind!r} is no kind of classification")
     names_file = path / NAMES_FILE
@@ -83,7 +84,8 @@ def _text(path: Path) -> str:
 def _templates(path: Path) -> tuple[str, ...]:
     if not path.is_file():
         return ()
-    lines = [line.strip().replace("{c}", "{}") for line in _text(path).splitlines()]
+    texts = _text(path).replace("{c}", "{}").splitlines()
+    lines = [text.strip() for text in texts]
     return tuple(line for line in lines if "{}" in line)
 
 

@@ -32,13 +32,16 @@ def shade(paint: Paint, factor: float) -> Color:
     color = rgb(paint)
     if factor <= 1:
         return tuple(int(channel * factor) for channel in color)  # type: ignore[return-value]
-    return tuple(int(255 - (255 - channel) * (2 - factor)) for channel in color)  # type: ignore[return-value]
+    lighter = [255 - (255 - channel) * (2 - factor) for channel in color]
+    return tuple(int(channel) for channel in lighter)  # type: ignore[return-value]
 
 
 def vary(paint: Paint, rng: Rng, amount: float = 18) -> Color:
     """Return the colour with a little noise in each channel."""
-    noisy = [channel + rng.normal(0, amount) for channel in rgb(paint)]
-    return tuple(int(min(max(channel, 0), 255)) for channel in noisy)  # type: ignore[return-value]
+    channels = rgb(paint)
+    noisy = [channel + rng.normal(0, amount) for channel in channels]
+    clipped = [min(max(channel, 0), 255) for channel in noisy]
+    return tuple(int(channel) for channel in clipped)  # type: ignore[return-value]
 
 
 def pick(rng: Rng, names: Sequence[str] = tuple(COLORS)) -> str:

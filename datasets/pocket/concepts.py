@@ -89,7 +89,8 @@ def caption(
         words, claimed = _scene_words(attributes, rng)
     else:
         words, claimed = _words(family, concept, attributes, rng)
-    return pick(rng, CAPTIONS["frames"]).format(words), frozenset(claimed)
+    frame = pick(rng, CAPTIONS["frames"])
+    return frame.format(words), frozenset(claimed)
 
 
 def _scene_words(attributes: Attributes, rng: Rng) -> tuple[str, set[str]]:
@@ -106,12 +107,15 @@ def _words(
 ) -> tuple[str, set[str]]:
     """Name a concept, sometimes with its colour; of a word sometimes its mood alone."""
     claimed = {f"{family}:{concept}"}
-    synonyms = CAPTIONS["synonyms"].get(family, {}).get(concept, [])
+    of_family = CAPTIONS["synonyms"].get(family, {})
+    synonyms = of_family.get(concept, [])
     frame = str(rng.choice(CAPTIONS["families"][family]))
     # its name twice as often as each synonym
-    words = frame.format(pick(rng, [concept, concept, *synonyms]))
+    name = pick(rng, [concept, concept, *synonyms])
+    words = frame.format(name)
     if words == concept:
-        words = CAPTIONS["instead"].get(family, {}).get(concept, words)
+        instead = CAPTIONS["instead"].get(family, {})
+        words = instead.get(concept, words)
     if family == "word" and rng.random() < 0.4:
         claimed = {name for name in attributes if name.startswith("mood:")}
         mood = next(iter(claimed)).split(":")[1]

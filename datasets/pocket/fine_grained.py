@@ -34,15 +34,19 @@ def food(name: str, rng: Rng, mode: str):
     pen.strokes(FOODS[name])
     if name == "donut":
         for k, color in enumerate(list(COLORS)[:9]):
-            x, y = 50 + 27 * math.cos(k * 0.7), 50 + 27 * math.sin(k * 0.7)
+            x = 50 + 27 * math.cos(k * 0.7)
+            y = 50 + 27 * math.sin(k * 0.7)
             pen.oval(x, y, 3, 3, color)
     elif name == "fried egg":
-        pen.oval(46, 52, 40, 32, "white", rng.uniform(-30, 30))
+        turn = rng.uniform(-30, 30)
+        pen.oval(46, 52, 40, 32, "white", turn)
         pen.oval(50, 50, 15, 15, "yellow")
     elif name == "salad":
         for _ in range(9):
             color = str(rng.choice(["green", "green", "red"]))
-            pen.oval(rng.uniform(18, 82), rng.uniform(28, 44), 10, 8, color)
+            x = rng.uniform(18, 82)
+            y = rng.uniform(28, 44)
+            pen.oval(x, y, 10, 8, color)
     return pen.image, {f"food:{name}"}
 
 
@@ -51,7 +55,8 @@ def pet(name: str, rng: Rng, mode: str):
     pen = canvas(rng, mode)
     pen.settle(rng, 12, 0.75, 1.0)
     kind = PETS[name]
-    ears, coat, marking = kind["ears"], tuple(kind["coat"]), kind["marking"]
+    ears, marking = kind["ears"], kind["marking"]
+    coat = tuple(kind["coat"])
     tip = 6 if ears == "cat" else 2
     for side in (-1, 1):
         if ears == "dog":
@@ -81,7 +86,9 @@ def _marking(pen: Pen, marking: str, coat: Color, rng: Rng) -> None:
         pen.poly([(44, 24), (56, 24), (68, 84), (32, 84)], "white")
     elif marking == "spots":
         for _ in range(9):
-            pen.oval(rng.uniform(26, 74), rng.uniform(32, 80), 4, 4, "black")
+            x = rng.uniform(26, 74)
+            y = rng.uniform(32, 80)
+            pen.oval(x, y, 4, 4, "black")
     elif marking == "stripes":
         dark = shade(coat, 0.5)
         for k in range(3):
@@ -104,7 +111,8 @@ def flag(name: str, rng: Rng, mode: str):
         pen.oval(50, 50, 18, 18, last)
     else:
         for k, color in enumerate(colors):
-            low, high = k / len(colors), (k + 1) / len(colors)
+            low = k / len(colors)
+            high = (k + 1) / len(colors)
             if kind == "vertical":
                 pen.rect(4 + 92 * low, 18, 4 + 92 * high, 82, color)
             else:

@@ -31,9 +31,12 @@ def _heart() -> list[Point]:
     points = []
     for k in range(40):
         t = 2 * math.pi * k / 40
-        bumps = 13 * math.cos(t) - 5 * math.cos(2 * t)
-        height = bumps - 2 * math.cos(3 * t) - math.cos(4 * t)
-        points.append((50 + 2.3 * 16 * math.sin(t) ** 3, 48 - 2.3 * height))
+        first = 13 * math.cos(t)
+        bumps = first - 5 * math.cos(2 * t)
+        height = bumps - 2 * math.cos(3 * t)
+        height = height - math.cos(4 * t)
+        x = 50 + 2.3 * 16 * math.sin(t) ** 3
+        points.append((x, 48 - 2.3 * height))
     return points
 
 
@@ -149,7 +152,8 @@ def scene(
         pen.place(
             x, y, rng.uniform(0.38, 0.52), rng.uniform(-10, 10), rng.random() < 0.5
         )
-        draw_object(pen, name, vary(pick(rng), rng), rng)
+        color = vary(pick(rng), rng)
+        draw_object(pen, name, color, rng)
     return pen.image, sorted(names)
 
 
@@ -167,13 +171,17 @@ def cluttered(name: str, rng: Rng, mode: str):
     for _ in range(4):
         x = rng.uniform(0, 100)
         y = rng.uniform(0, 100)
-        pen.place(x, y, rng.uniform(0.15, 0.3), rng.uniform(0, 360))
-        pen.strokes(SHAPES[pick(rng, shapes)], vary(pick(rng), rng))
+        scale = rng.uniform(0.15, 0.3)
+        pen.place(x, y, scale, rng.uniform(0, 360))
+        shape = SHAPES[pick(rng, shapes)]
+        pen.strokes(shape, vary(pick(rng), rng))
     x = rng.uniform(35, 65)
     y = rng.uniform(35, 65)
     flip = rng.random() < 0.5
-    pen.place(x, y, rng.uniform(0.5, 0.7), rng.uniform(-45, 45), flip)
-    draw_object(pen, name, vary(pick(rng), rng), rng)
+    scale = rng.uniform(0.5, 0.7)
+    pen.place(x, y, scale, rng.uniform(-45, 45), flip)
+    color = vary(pick(rng), rng)
+    draw_object(pen, name, color, rng)
     return pen.image, {f"object:{name}"}
 
 

@@ -95,7 +95,8 @@ class Pen:
         self.place(x, y, scale, rng.uniform(-turn, turn), mirrored)
 
     def _map(self, point: Point) -> Point:
-        u, v = point[0] - 50, point[1] - 50
+        u = point[0] - 50
+        v = point[1] - 50
         if self._flip:
             u = -u
         unit = CANVAS / 100
@@ -123,7 +124,8 @@ class Pen:
         points = []
         for a, b in CIRCLE:
             u, v = rx * a, ry * b
-            points.append((x + u * c - v * s, y + u * s + v * c))
+            across = x + u * c - v * s
+            points.append((across, y + u * s + v * c))
         self.poly(points, color)
 
     def rect(self, x0: float, y0: float, x1: float, y1: float, color: Paint) -> None:

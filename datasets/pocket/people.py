@@ -39,7 +39,8 @@ def draw_face(pen: Pen, name: str, rng: Rng, skin: Color) -> None:
         inner = (x - 8 * side, brow + emotion["slope"])
         outer = (x + 8 * side, brow - emotion["slope"])
         pen.line([inner, outer], "black", 3.5)
-        pen.oval(x, 43, 5, emotion["opening"], "white")
+        opening = emotion["opening"]
+        pen.oval(x, 43, 5, opening, "white")
         pupil = min(emotion["opening"], 3)
         pen.oval(x, 43, 2.4, pupil, "black")
     pen.line([(50, 46), (47, 58), (52, 58)], shade(skin, 0.7), 2)
@@ -48,7 +49,8 @@ def draw_face(pen: Pen, name: str, rng: Rng, skin: Color) -> None:
     else:
         mouth = []
         for k in range(7):
-            height = emotion["bend"] * (math.sin(k / 6 * math.pi) - 0.5)
+            arc = math.sin(k / 6 * math.pi)
+            height = emotion["bend"] * (arc - 0.5)
             mouth.append((32 + 6 * k, 72 + height))
         pen.line(mouth, "lips", 4)
 
@@ -63,7 +65,8 @@ def person(name: str, rng: Rng, mode: str):
     lean = math.radians(action["lean"])
     neck = (hip[0] + 28 * math.sin(lean), hip[1] - 28 * math.cos(lean))
     for angles in action["legs"]:
-        pen.line(_limb(hip, angles, 17, rng), "jeans", 7)
+        leg = _limb(hip, angles, 17, rng)
+        pen.line(leg, "jeans", 7)
     pen.line([hip, neck], shirt, 13)
     hands = []
     for angles in action["arms"]:
@@ -84,7 +87,8 @@ def _limb(start: Point, angles: list[float], length: float, rng: Rng) -> list[Po
     points = [start]
     for angle in angles:
         x, y = points[-1]
-        wobbly = math.radians(angle + rng.normal(0, 6))
+        degrees = angle + rng.normal(0, 6)
+        wobbly = math.radians(degrees)
         x += length * math.sin(wobbly)
         y += length * math.cos(wobbly)
         points.append((x, y))
@@ -93,7 +97,8 @@ def _limb(start: Point, angles: list[float], length: float, rng: Rng) -> list[Po
 
 def sign(name: str, rng: Rng, mode: str):
     """Return a road sign and its attributes."""
-    pen = Pen(vary(pick(rng, ("gray", "green", "blue", "brown")), rng, 20))
+    ground = pick(rng, ("gray", "green", "blue", "brown"))
+    pen = Pen(vary(ground, rng, 20))
     pen.settle(rng, 9, 0.7, 1.0)
     pen.strokes(SIGNS[name])
     return pen.image, {f"sign:{name}"}
@@ -102,12 +107,14 @@ def sign(name: str, rng: Rng, mode: str):
 def digit(name: str, rng: Rng, mode: str):
     """Return a printed digit, sheared, and its attributes."""
     dark = rng.random() < 0.5
-    pen = Pen(vary("night" if dark else "chalk", rng, 15))
+    ground = "night" if dark else "chalk"
+    pen = Pen(vary(ground, rng, 15))
     pen.place(*rng.normal(50, 5, 2))
     ink = "chalk"
     if not dark:
         ink = pick(rng, ("black", "blue", "red", "green"))
-    pen.text(name, vary(ink, rng, 10), rng.uniform(66, 100))
+    varied = vary(ink, rng, 10)
+    pen.text(name, varied, rng.uniform(66, 100))
     x, y = rng.normal(0, (0.18, 0.1))
     shear = (Image.Transform.AFFINE, (1, x, -48 * x, y, 1, -48 * y))
     corner = pen.image.getpixel((1, 1))
@@ -119,20 +126,25 @@ def digit(name: str, rng: Rng, mode: str):
 def word(name: str, rng: Rng, mode: str):
     """Return a written word; its attributes are the word and its mood."""
     mood = "positive" if name in WORDS["positive"] else "negative"
-    pen = Pen(vary(pick(rng, ("white", "yellow", "gray")), rng, 8))
+    paper = pick(rng, ("white", "yellow", "gray"))
+    pen = Pen(vary(paper, rng, 8))
     pen.place(*rng.normal(50, (4, 14)))
-    ink = vary(pick(rng, ("black", "blue", "red")), rng, 8)
-    pen.text(name, ink, rng.uniform(25, 33))
+    color = pick(rng, ("black", "blue", "red"))
+    ink = vary(color, rng, 8)
+    size = rng.uniform(25, 33)
+    pen.text(name, ink, size)
     return pen.image, {f"word:{name}", f"mood:{mood}"}
 
 
 def meme(name: str, rng: Rng, mode: str):
     """Return any face with a kind or rude word below, and its attributes."""
-    pen = Pen(vary(pick(rng, ("gray", "blue", "green", "pink")), rng, 18))
+    ground = pick(rng, ("gray", "blue", "green", "pink"))
+    pen = Pen(vary(ground, rng, 18))
     pen.place(50, 38, 0.66)
     draw_face(pen, pick(rng, list(EMOTIONS)), rng, vary(SKINS[0], rng, 10))
     pen.place()
     pen.rect(0, 72, 100, 100, "paper")
     words = WORDS["negative"] if name == "rude" else WORDS["positive"]
-    pen.text(pick(rng, words), "ink", rng.uniform(25, 31), 50, 85)
+    shown = pick(rng, words)
+    pen.text(shown, "ink", rng.uniform(25, 31), 50, 85)
     return pen.image, {f"meme:{name}"}

@@ -27,7 +27,8 @@ def tile(name: str, rng: Rng, mode: str):
     rough = 22 if name in ("forest", "shrubland") else 11
     pen = _on_ground(rng, TILE_GROUNDS[name], rough)
     x, y = rng.normal(50, 4, 2)
-    pen.place(x, y, rng.uniform(0.9, 1.2), rng.uniform(0, 360))
+    scale = rng.uniform(0.9, 1.2)
+    pen.place(x, y, scale, rng.uniform(0, 360))
     pen.strokes(TILES[name])
     if name in RANDOM_TILES:
         RANDOM_TILES[name](pen, rng)
@@ -47,14 +48,16 @@ def _on_ground(rng: Rng, paint: Paint, rough: float) -> Pen:
 def _crop(pen: Pen, rng: Rng) -> None:
     for k in range(-2, 8):
         top = -20 + 16 * k
-        pen.rect(-40, top, 140, top + 13, vary("crops", rng, 28))
+        crops = vary("crops", rng, 28)
+        pen.rect(-40, top, 140, top + 13, crops)
 
 
 def _trees(pen: Pen, rng: Rng, count: int):
     for _ in range(count):
         r = rng.uniform(3, 6)
         x, y = rng.uniform(-20, 120, 2)
-        pen.oval(x, y, r, r, vary("treetop", rng, 14))
+        treetop = vary("treetop", rng, 14)
+        pen.oval(x, y, r, r, treetop)
 
 
 def _buildings(pen: Pen, rng: Rng, step: int, roof: Paint):
@@ -62,7 +65,8 @@ def _buildings(pen: Pen, rng: Rng, step: int, roof: Paint):
         for y in range(-30, 130, step):
             width = step * rng.uniform(0.4, 0.8)
             height = step * rng.uniform(0.4, 0.8)
-            pen.rect(x, y, x + width, y + height, vary(roof, rng, 14))
+            varied = vary(roof, rng, 14)
+            pen.rect(x, y, x + width, y + height, varied)
 
 
 def _pasture(pen: Pen, rng: Rng) -> None:
@@ -95,7 +99,8 @@ def _parked_cars(pen: Pen, rng: Rng) -> None:
     for y in range(2, 112, 22):
         for x in range(-4, 104, 12):
             if rng.random() < 0.75:
-                pen.rect(x, y, x + 7, y + 13, vary(pick(rng), rng))
+                color = vary(pick(rng), rng)
+                pen.rect(x, y, x + 7, y + 13, color)
 
 
 def _ripples(pen: Pen, rng: Rng) -> None:
@@ -123,16 +128,19 @@ RANDOM_TILES: dict[str, Callable[[Pen, Rng], None]] = {
 
 def place(name: str, rng: Rng, mode: str):
     """Return a place seen from the ground and its attributes."""
-    pen = Pen(vary(PLACES[name]["sky"], rng, 10))
+    sky = PLACES[name]["sky"]
+    pen = Pen(vary(sky, rng, 10))
     horizon = rng.uniform(48, 64)
-    pen.rect(0, horizon, 100, 100, vary(PLACES[name]["ground"], rng, 10))
+    ground = vary(PLACES[name]["ground"], rng, 10)
+    pen.rect(0, horizon, 100, 100, ground)
     VIEWS[name](pen, rng, horizon)
     return pen.image, {f"place:{name}"}
 
 
 def _beach(pen: Pen, rng: Rng, horizon: float):
     pen.rect(0, horizon - 8, 100, horizon + 10, "surf")
-    pen.oval(rng.uniform(15, 85), 16, 8, 8, "yellow")
+    sun = rng.uniform(15, 85)
+    pen.oval(sun, 16, 8, 8, "yellow")
 
 
 def _mountains(pen: Pen, rng: Rng, horizon: float):
@@ -155,7 +163,8 @@ def _street(pen: Pen, rng: Rng, horizon: float):
 
 def _dunes(pen: Pen, rng: Rng, horizon: float):
     for k in range(3):
-        sand = shade(PLACES["desert dunes"]["ground"], 0.85 + 0.07 * k)
+        ground = PLACES["desert dunes"]["ground"]
+        sand = shade(ground, 0.85 + 0.07 * k)
         pen.oval(rng.uniform(0, 100), horizon + 6 + 14 * k, 44, 14, sand)
 
 
@@ -163,7 +172,8 @@ def _stars(pen: Pen, rng: Rng, horizon: float):
     for _ in range(34):
         x, y = rng.uniform(0, (100, horizon))
         pen.oval(x, y, 0.9, 0.9, "white")
-    pen.oval(rng.uniform(20, 80), 18, 8, 8, "moon")
+    moon = rng.uniform(20, 80)
+    pen.oval(moon, 18, 8, 8, "moon")
 
 
 def _furrows(pen: Pen, rng: Rng, horizon: float):
@@ -175,7 +185,8 @@ def _skyline(pen: Pen, rng: Rng, horizon: float):
     for k in range(9):
         left = k * 11.5
         height = rng.uniform(14, 46)
-        pen.rect(left, horizon - height, left + 10, horizon, vary("tower", rng, 10))
+        tower = vary("tower", rng, 10)
+        pen.rect(left, horizon - height, left + 10, horizon, tower)
 
 
 def _snow(pen: Pen, rng: Rng, horizon: float):
@@ -220,7 +231,8 @@ def road(name: str, rng: Rng, mode: str):
     color = pick(rng, ("red", "blue", "white", "black", "yellow", "gray"))
     pen = Pen(vary("day-sky", rng, 15))
     paint = vary(color, rng)
-    pen.rect(0, 50, 100, 100, vary("verge", rng, 10))
+    verge = vary("verge", rng, 10)
+    pen.rect(0, 50, 100, 100, verge)
     pen.poly([(8, 100), (46, 50), (54, 50), (92, 100)], "road-ahead")
     for k in range(4):
         pen.line([(50, 56 + 11 * k), (50, 60 + 12 * k)], "white", 1 + 0.7 * k)
@@ -230,7 +242,8 @@ def road(name: str, rng: Rng, mode: str):
     if name != "none":
         scales = [rng.uniform(*bounds) for bounds in CAR_SCALES]
         scale = scales[DISTANCES.index(name)]
-        pen.place(50 + rng.normal(0, 30) * scale, CAR_HEIGHTS[name], scale)
+        x = 50 + rng.normal(0, 30) * scale
+        pen.place(x, CAR_HEIGHTS[name], scale)
         pen.strokes(CAR_AHEAD, paint)
     return pen.image, {f"road:{name}"}
 
@@ -243,7 +256,8 @@ def tissue(name: str, rng: Rng, mode: str):
     for _ in range(rng.integers(34, 60)):
         r = rng.uniform(2.2, 3.6)
         x, y = rng.uniform(0, 100, 2)
-        pen.oval(x, y, r, r, vary("cell", rng, 12))
+        cell = vary("cell", rng, 12)
+        pen.oval(x, y, r, r, cell)
     if name == "tumor":
         cx, cy = rng.uniform(35, 65, 2)
         for _ in range(rng.integers(7, 13)):

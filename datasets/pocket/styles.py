@@ -30,18 +30,22 @@ def finish(image: Image.Image, style: str, rng: Rng) -> Image.Image:
     if style == "gray":
         return image.convert("L").convert("RGB")
     if style == "blur":
-        return image.filter(ImageFilter.GaussianBlur(rng.uniform(1.5, 3.0)))
+        radius = rng.uniform(1.5, 3.0)
+        return image.filter(ImageFilter.GaussianBlur(radius))
     if style == "lowres":
         side = int(rng.integers(14, 20))
         small = image.resize((side, side), Image.Resampling.BILINEAR)
         return small.resize(image.size, Image.Resampling.NEAREST)
     if style == "noise":
-        return from_array(array + rng.normal(0, rng.uniform(20, 45), shape))
+        deviation = rng.uniform(20, 45)
+        return from_array(array + rng.normal(0, deviation, shape))
     if style == "night":
-        dark = array * rng.uniform(0.25, 0.45) * np.array([0.7, 0.8, 1.3])
+        dark = array * rng.uniform(0.25, 0.45)
+        dark = dark * np.array([0.7, 0.8, 1.3])
         return from_array(dark + rng.normal(0, 8, shape))
     if style == "faded":
-        return from_array(160 + (array - 128) * rng.uniform(0.25, 0.4))
+        contrast = rng.uniform(0.25, 0.4)
+        return from_array(160 + (array - 128) * contrast)
     if style == "invert":
         return from_array(255 - array)
     if style == "infrared":
@@ -54,4 +58,5 @@ def finish(image: Image.Image, style: str, rng: Rng) -> Image.Image:
 
 def from_array(array: np.ndarray) -> Image.Image:
     """Return an image of values around [0, 255], clipped: (H, W, 3) -> RGB."""
-    return Image.fromarray(np.clip(array, 0, 255).astype(np.uint8))
+    clipped = np.clip(array, 0, 255)
+    return Image.fromarray(clipped.astype(np.uint8))

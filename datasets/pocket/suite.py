@@ -47,9 +47,11 @@ def items(spec: Spec, split: str) -> Iterator[Item]:
     sizes = {"train": classes * spec.train, "val": classes * spec.val}
     labels = [k % classes for k in range(sizes.get(split, spec.test))]
     code = zlib.crc32(f"{spec.name}/{split}".encode())
-    order = np.random.default_rng([VERSION, code]).permutation(labels).tolist()
+    shuffler = np.random.default_rng([VERSION, code])
+    order = shuffler.permutation(labels).tolist()
     for k, label in enumerate(order):
-        image, shown = _render(spec, label, np.random.default_rng([VERSION, code, k]))
+        rng = np.random.default_rng([VERSION, code, k])
+        image, shown = _render(spec, label, rng)
         yield _jpeg(image), shown
 
 
@@ -63,7 +65,8 @@ def _render(
     labels: Labels = (label,)
     if spec.family == "scene":
         image, shown = objects.scene(rng)
-        labels = tuple(sorted(names.index(name) for name in shown))
+        positions = [names.index(name) for name in shown]
+        labels = tuple(sorted(positions))
     else:
         concept = names[label]
         if spec.family == "word":
@@ -85,9 +88,11 @@ def _handwritten(spec: Spec, split: str) -> Iterator[Item]:
     bunch = load_digits()
     part = slice(-spec.test, None) if split == "test" else slice(-spec.test)
     for scan, label in zip(bunch.images[part], bunch.target[part], strict=True):
-        pixels = Image.fromarray((scan * 15.9375).astype(np.uint8))
+        gray = (scan * 15.9375).astype(np.uint8)
+        pixels = Image.fromarray(gray)
         page = Image.new("L", (SIZE, SIZE))
-        page.paste(pixels.resize((48, 48), Image.Resampling.BICUBIC), (8, 8))
+        scaled = pixels.resize((48, 48), Image.Resampling.BICUBIC)
+        page.paste(scaled, (8, 8))
         yield _jpeg(page.convert("RGB")), (int(label),)
 
 
@@ -109,11 +114,13 @@ def _write_coop(spec: Spec, folder: Path) -> None:
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_bytes(data)
             splits[split].append([path, label, names[label]])
-    (folder / "split.json").write_text(json.dumps(splits, indent=4))
+    content = json.dumps(splits, indent=4)
+    (folder / "split.json").write_text(content)
 
 
 def _write_iris(spec: Spec, folder: Path) -> None:
-    (folder / "labels.txt").write_text("\n".join(spec.classes.values()) + "\n")
+    class_names = "\n".join(spec.classes.values())
+    (folder / "labels.txt").write_text(class_names + "\n")
     for split in ("train", "test"):
         members = []
         lines = []

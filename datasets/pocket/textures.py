@@ -45,8 +45,9 @@ class Pattern:
         self.period = rng.uniform(12, 22)
         self.wave = 2 * math.pi / self.period
         self.y, self.x = np.mgrid[0:CANVAS, 0:CANVAS].astype(np.float32)
-        self.u = self.x * math.cos(self.angle) + self.y * math.sin(self.angle)
-        self.v = -self.x * math.sin(self.angle) + self.y * math.cos(self.angle)
+        cos, sin = math.cos(self.angle), math.sin(self.angle)
+        self.u = self.x * cos + self.y * sin
+        self.v = -self.x * sin + self.y * cos
 
     def striped(self) -> np.ndarray:
         return np.sin(self.u * self.wave)
@@ -58,10 +59,12 @@ class Pattern:
         return -(np.hypot(du, dv) - period * 0.28)
 
     def checkered(self) -> np.ndarray:
-        return np.sin(self.u * self.wave) * np.sin(self.v * self.wave)
+        first = np.sin(self.u * self.wave)
+        return first * np.sin(self.v * self.wave)
 
     def zigzagged(self) -> np.ndarray:
-        bend = self.period * np.abs((self.v / self.period) % 2 - 1)
+        phase = (self.v / self.period) % 2
+        bend = self.period * np.abs(phase - 1)
         bent = self.u + bend
         return np.sin(bent * self.wave)
 
@@ -79,7 +82,8 @@ class Pattern:
         return 2.0 - gap
 
     def marbled(self) -> np.ndarray:
-        field = smooth_field(self.rng, 5) * 9 + self.u * self.wave * 0.35
+        field = smooth_field(self.rng, 5) * 9
+        field = field + self.u * self.wave * 0.35
         return np.sin(field) - 0.5
 
     def bubbly(self) -> np.ndarray:

@@ -124,7 +124,8 @@ def _check_combinations(args: argparse.Namespace) -> None:
     """Raise ValueError if a flag is given that would have no effect."""
     if args.load_epoch is not None and not args.model_dir:
         raise ValueError("--load-epoch is an epoch of --model-dir, which is not given")
-    keys, values = args.opts[::2], args.opts[1::2]
+    keys = args.opts[::2]
+    values = args.opts[1::2]
     for key, value in zip(keys, values, strict=False):
         if key in ("DATASET.DATASET", "DATASET.NAME", "MULTITASK.SOURCE"):
             _require_names(value, key)

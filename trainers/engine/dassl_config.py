@@ -267,7 +267,8 @@ def missing_key(error: AttributeError, cfg: CfgNode) -> str:
     """Return the full name of the key that a trainer missed, "" for another error."""
     frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
     values = frames[-1].f_locals if frames else {}
-    node, name = values.get("self"), values.get("name")
+    node = values.get("self")
+    name = values.get("name")
     if not isinstance(node, CfgNode) or not isinstance(name, str):
         return ""
     return ".".join([*(_place(cfg, node) or []), name])

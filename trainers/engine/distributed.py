@@ -241,7 +241,8 @@ class Shares(Sampler[list[int]]):
         for batch in self.sampler:
             batch = sorted(batch)
             share = rows(len(batch))
-            self.weights.append(len(share) * _world / len(batch))
+            weight = len(share) * _world / len(batch)
+            self.weights.append(weight)
             yield [batch[row] for row in share] or batch[:1]
 
 

@@ -287,7 +287,8 @@ def _log_run(cfg: CfgNode) -> None:
     label = ", ".join(names)
     if len(names) > 5:
         label = f"{len(names)} tasks"
-    shots, out = cfg.DATASET.NUM_SHOTS, os.path.relpath(cfg.OUTPUT_DIR)
+    shots = cfg.DATASET.NUM_SHOTS
+    out = os.path.relpath(cfg.OUTPUT_DIR)
     seed = "a random seed" if cfg.SEED < 0 else f"seed {cfg.SEED}"
     log.info("%s on %s, %d shots, %s -> %s", cfg.TRAINER.NAME, label, shots, seed, out)
     if cfg.TEST.NO_TEST:

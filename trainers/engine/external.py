@@ -277,7 +277,8 @@ def _of_trainer(call: Callable, cfg: CfgNode):
     Raise ValueError naming the key if it reads one that is not there, or a backbone that
     its CLIP does not know, a data set that its tables lack, or a GPU that is not there.
     """
-    name, backbone = cfg.TRAINER.NAME, cfg.MODEL.BACKBONE.NAME
+    name = cfg.TRAINER.NAME
+    backbone = cfg.MODEL.BACKBONE.NAME
     try:
         return call(cfg)
     except AttributeError as error:

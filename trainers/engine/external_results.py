@@ -50,7 +50,8 @@ class LastTest:
 
         def process_too(output: Tensor, truth: Tensor) -> None:
             if isinstance(output, Tensor):
-                self._scores.append(output.detach().float().cpu())
+                scores = output.detach().float().cpu()
+                self._scores.append(scores)
                 self._labels.append(truth.detach().cpu())
             process(output, truth)
 
@@ -125,7 +126,8 @@ def write(trainer: Any, cfg: CfgNode, tested: LastTest) -> list[dict]:
         if found is None or tested.split != "test" or len(items) != len(task.test):
             continue
         complete.append(task)
-        targets[task.name], scores[task.name] = truth, found
+        targets[task.name] = truth
+        scores[task.name] = found
         write_predictions(
             folder / "predictions" / f"seed{max(cfg.SEED, 0)}_{task.name}.json",
             model_name=f"{cfg.TRAINER.NAME}-{results.backbone_name(cfg)}",
@@ -200,10 +202,12 @@ def _fits(task: Task, items: list, found: Tensor, labels: Tensor) -> bool:
 
 def _judged(task: Task, targets: Tensor, found: Tensor) -> dict:
     """Return the task's own metric in percent, and macro F1 beside accuracy."""
-    judged = {"score": round(results.score(task, targets, found), 6)}
+    score = results.score(task, targets, found)
+    judged = {"score": round(score, 6)}
     if task.metric == "accuracy":
         predicted = tables.six_decimals(found).argmax(axis=1)
-        judged["macro_f1"] = round(results.macro_f1(targets.numpy(), predicted), 6)
+        macro_f1 = results.macro_f1(targets.numpy(), predicted)
+        judged["macro_f1"] = round(macro_f1, 6)
     else:
         log.info("%s is scored by %s, not by accuracy", task.name, task.metric)
     return judged
@@ -254,7 +258,8 @@ def count_parameters(trainer: Any) -> dict[str, int]:
                 trainable[id(parameter)] = parameter.numel()
             elif "image_encoder" in name or "visual" in name:
                 visual[id(parameter)] = parameter.numel()
-    total, learned = sum(parameters.values()), sum(trainable.values())
+    total = sum(parameters.values())
+    learned = sum(trainable.values())
     return {
         "num_trainable_params": learned,
         "num_params": total,

@@ -55,7 +55,8 @@ def score(
     for values in parts:
         if not np.isfinite(values).all():
             raise ValueError("probabilities hold NaN or infinity")
-        best.append(values[:, present].argmax(axis=1))
+        of_present = values[:, present]
+        best.append(of_present.argmax(axis=1))
     classes = np.arange(task.num_classes)[present]
     hits = classes[np.concatenate(best)] == truth
     if task.metric == "accuracy":
@@ -86,7 +87,8 @@ def write(
     the records have none.
     """
     cfg, folder = trainer.cfg, Path(trainer.output_dir)
-    seed, shots = max(cfg.SEED, 0), int(cfg.DATASET.NUM_SHOTS)
+    seed = max(cfg.SEED, 0)
+    shots = int(cfg.DATASET.NUM_SHOTS)
     counts = count_parameters(trainer.backbone.clip, trainer.model.prompt)
     predictions = probabilities if split == "test" else {}
     for name, values in predictions.items():
@@ -102,7 +104,8 @@ def write(
     targets = {}
     for position, task in enumerate(trainer.tasks):
         if task.name in scores:
-            targets[task.name] = trainer.sets[split].targets(position)
+            dataset = trainer.sets[split]
+            targets[task.name] = dataset.targets(position)
     if predictions:
         tested = [task for task in trainer.tasks if task.name in predictions]
         tables.write(folder, tested, targets, predictions, trainer.zero_shot_classes)

@@ -108,6 +108,7 @@ def training_transform(
     cfg = cfg.clone()
     cfg.defrost()
     cfg.INPUT.SIZE = (pre.size, pre.size)
-    cfg.INPUT.PIXEL_MEAN, cfg.INPUT.PIXEL_STD = list(pre.mean), list(pre.std)
+    cfg.INPUT.PIXEL_MEAN = list(pre.mean)
+    cfg.INPUT.PIXEL_STD = list(pre.std)
     cfg.INPUT.INTERPOLATION = pre.interpolation
     return build_transform(cfg, is_train=True)

@@ -80,7 +80,8 @@ class View(data.Dataset):
 def _seeded(words: str) -> Iterator[None]:
     """Seed all generators from `words`, and restore them afterwards."""
     seed = random.Random(words).getrandbits(32)
-    python, numpy = random.getstate(), np.random.get_state()
+    python = random.getstate()
+    numpy = np.random.get_state()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         random.seed(seed)
@@ -96,7 +97,8 @@ class ImageBatches(data.Subset):
     """Images of a MultitaskDataset, whose items come as batches."""
 
     def __getitems__(self, rows: list[int]) -> dict:
-        return self.dataset.batch([self.indices[row] for row in rows])
+        indices = [self.indices[row] for row in rows]
+        return self.dataset.batch(indices)
 
 
 def collate(items: dict | list[dict]) -> dict:

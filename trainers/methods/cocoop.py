@@ -78,7 +78,8 @@ class CustomCLIP(nn.Module):
             classes = self.clip.encode_classes(
                 self.classnames, contexts=Contexts(text=context)
             )
-            rows.append(self.clip.logits(feature[None], classes))
+            logits = self.clip.logits(feature[None], classes)
+            rows.append(logits)
         return torch.cat(rows)
 
 
@@ -110,7 +111,8 @@ class CoCoOp(TrainerX):
         from torchvision import transforms as T
 
         cfg, node = self.cfg, self.cfg.MODEL.BACKBONE
-        self.backbone = get_backbone(node.NAME, node.PRETRAINED, device_of(cfg))
+        device = device_of(cfg)
+        self.backbone = get_backbone(node.NAME, node.PRETRAINED, device)
         self.pre = preprocessing_of(cfg, self.backbone.preprocessing)
         self.mode = "crop" if cfg.DATASET.CENTER_CROP else "squash"
         as_pixels = partial(pixels, pre=self.pre, mode=self.mode)
@@ -154,7 +156,8 @@ class CoCoOp(TrainerX):
         self.scaler.update()
         if self.batch_idx + 1 == self.num_batches:
             self.update_lr()
-        return {"loss": loss.item(), "acc": compute_accuracy(output, label)[0].item()}
+        accuracy = compute_accuracy(output, label)[0]
+        return {"loss": loss.item(), "acc": accuracy.item()}
 
     def model_inference(self, input: Tensor) -> Tensor:
         with torch.autocast(self.device.type, torch.float16, enabled=self.amp):
@@ -172,7 +175,8 @@ class CoCoOp(TrainerX):
     def save_model(self, epoch: int, directory: str, *args, **options) -> None:
         """Write a checkpoint, and `RECORD` beside it."""
         super().save_model(epoch, directory, *args, **options)
-        write_json(Path(directory, "prompt_learner", RECORD), self.record())
+        path = Path(directory, "prompt_learner", RECORD)
+        write_json(path, self.record())
 
     def load_model(self, directory: str, epoch: int | None = None) -> None:
         """Load a learner, strictly, from a run's folder, which may be CoCoOp's own or

@@ -69,7 +69,8 @@ def gaussian_discriminant(images: Tensor, targets: Tensor) -> tuple[Tensor, Tens
     """
     rows, owners = (targets > 0).nonzero(as_tuple=True)
     features = images[rows]
-    classes, dim = targets.shape[1], images.shape[1]
+    classes = targets.shape[1]
+    dim = images.shape[1]
     counts = torch.bincount(owners, minlength=classes)
     means = images.new_zeros(classes, dim).index_add_(0, owners, features)
     means = means / counts.clamp(min=1)[:, None]
@@ -80,7 +81,8 @@ def gaussian_discriminant(images: Tensor, targets: Tensor) -> tuple[Tensor, Tens
     shrunk = scatter + trace * torch.eye(dim, dtype=images.dtype, device=images.device)
     precision = dim * torch.linalg.pinv(shrunk, hermitian=True)
     weights = means @ precision
-    bias = -math.log(classes) - (weights * means).sum(1) / 2
+    products = (weights * means).sum(1)
+    bias = -math.log(classes) - products / 2
     return weights, bias
 
 
@@ -166,7 +168,8 @@ class FittedHead(HeadTrainer):
         strength = self._choose_strength(zero_shot)
         images, targets = encoded_images(self, self.train_tasks, "train")
         weights, bias = self.fit(images, targets, zero_shot, strength)
-        self.epoch_loss = F.cross_entropy(images @ weights.T + bias, targets).item()
+        logits = images @ weights.T + bias
+        self.epoch_loss = F.cross_entropy(logits, targets).item()
         if not math.isfinite(self.epoch_loss):
             raise FloatingPointError(
                 f"the head at {self.strengths_key} {strength:g} is not finite"
@@ -262,8 +265,10 @@ class CLAP(HeadTrainer):
         self.multipliers = class_multipliers(self)
 
     def loss(self, batch: Batch) -> Tensor:
-        distances = self.model.prompt.class_offsets.square().sum(1)
-        return super().loss(batch) + (self.multipliers * distances).mean()
+        offsets = self.model.prompt.class_offsets
+        distances = offsets.square().sum(1)
+        penalty = (self.multipliers * distances).mean()
+        return super().loss(batch) + penalty
 
 
 def encoded_images(trainer: PromptTrainer, tasks, split: str) -> tuple[Tensor, Tensor]:
@@ -278,14 +283,17 @@ def zero_shot_weights(trainer: PromptTrainer) -> Tensor:
     """Return weights (C, d), float64, of plain CLIP's logits with task templates."""
     (task,) = trainer.tasks
     classes = trainer.store.encoder.encode_classes(task.classnames, task.templates)
-    return trainer.model.clip.logit_scale.exp().double() * classes.double()
+    scale = trainer.model.clip.logit_scale.exp()
+    return scale.double() * classes.double()
 
 
 @torch.no_grad()
 def class_multipliers(trainer: PromptTrainer) -> Tensor:
     """Return each class's mean zero-shot probability on its images (C,), or 0."""
     images, targets = encoded_images(trainer, trainer.train_tasks, "train")
-    probabilities = (images @ zero_shot_weights(trainer).T).softmax(1)
+    logits = images @ zero_shot_weights(trainer).T
+    probabilities = logits.softmax(1)
     members = (targets > 0).to(probabilities)
     sums = (probabilities * members).sum(0)
-    return (sums / members.sum(0).clamp(min=1)).float()
+    counts = members.sum(0).clamp(min=1)
+    return (sums / counts).float()

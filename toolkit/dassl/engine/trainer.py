@@ -130,7 +130,8 @@ class SimpleTrainer(TrainerBase):
             FileNotFoundError: ``cfg.RESUME`` has no regular checkpoint.
         """
         os.makedirs(self.output_dir, exist_ok=True)
-        self.init_writer(os.path.join(self.output_dir, "tensorboard"))
+        folder = os.path.join(self.output_dir, "tensorboard")
+        self.init_writer(folder)
         names = self.get_model_names()
         folders = [os.path.join(self.output_dir, name) for name in names]
         if self.cfg.RESUME:
@@ -228,7 +229,8 @@ class SimpleTrainer(TrainerBase):
     def _run_steps(self, batches, num_batches: int) -> None:
         """Run ``forward_backward`` on tuples of arguments, and log."""
         self.set_model_mode("train")
-        losses, batch_time, data_time = MetricMeter(), AverageMeter(), AverageMeter()
+        losses = MetricMeter()
+        batch_time, data_time = AverageMeter(), AverageMeter()
         self.num_batches = num_batches
         frequency = self.cfg.TRAIN.PRINT_FREQ
         end = time.time()
@@ -303,7 +305,8 @@ class TrainerXU(SimpleTrainer):
             raise ValueError(
                 "This trainer needs labelled and unlabelled data (train_x and train_u)"
             )
-        len_x, len_u = len(self.train_loader_x), len(self.train_loader_u)
+        len_x = len(self.train_loader_x)
+        len_u = len(self.train_loader_u)
         lengths = {"train_x": len_x, "train_u": len_u, "smaller_one": min(len_x, len_u)}
         if self.cfg.TRAIN.COUNT_ITER not in lengths:
             raise ValueError(

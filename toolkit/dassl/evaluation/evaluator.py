@@ -53,7 +53,8 @@ class Classification(EvaluatorBase):
 
     def process(self, mo: Tensor, gt: Tensor) -> None:
         """Collect scores (B, C) and labels (B,)."""
-        self._y_pred.append(mo.argmax(dim=1).cpu())
+        predicted = mo.argmax(dim=1).cpu()
+        self._y_pred.append(predicted)
         self._y_true.append(gt.cpu())
 
     def evaluate(self) -> OrderedDict:
@@ -71,13 +72,15 @@ class Classification(EvaluatorBase):
             )
         truth = torch.cat(self._y_true).long()
         guess = torch.cat(self._y_pred)
-        size = int(max(truth.max(), guess.max())) + 1
+        largest = max(truth.max(), guess.max())
+        size = int(largest) + 1
         counts = torch.bincount(truth * size + guess, minlength=size * size)
         cmat = counts.view(size, size).double()  # rows by true label
         hits = cmat.diagonal()
         truths = cmat.sum(dim=1)
         guesses = cmat.sum(dim=0)
-        total, correct = int(truths.sum()), int(hits.sum())
+        total = int(truths.sum())
+        correct = int(hits.sum())
         accuracy = 100.0 * correct / total
         f1 = 2.0 * hits / (truths + guesses).clamp(min=1)
         macro_f1 = 100.0 * float(f1[truths > 0].mean())
@@ -108,7 +111,8 @@ class Classification(EvaluatorBase):
         logger.info("=> per-class result")
         accuracies = []
         for label in truths.nonzero().flatten().tolist():
-            total, correct = int(truths[label]), int(hits[label])
+            total = int(truths[label])
+            correct = int(hits[label])
             accuracy = 100.0 * correct / total
             accuracies.append(accuracy)
             counts = f"total: {total:,}\tcorrect: {correct:,}"

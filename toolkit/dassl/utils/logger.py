@@ -26,7 +26,8 @@ class Logger:
         self.console = sys.stdout
         self.file = None
         if fpath is not None:
-            os.makedirs(os.path.dirname(os.path.abspath(fpath)), exist_ok=True)
+            folder = os.path.dirname(os.path.abspath(fpath))
+            os.makedirs(folder, exist_ok=True)
             self.file = open(fpath, "a", encoding="utf-8")
 
     def write(self, msg: str) -> int:
@@ -103,8 +104,10 @@ def setup_logger(output: StrPath | None = None) -> None:
             path = os.path.join(path, "log.txt")
         if os.path.exists(path):
             path += time.strftime("-%Y-%m-%d-%H-%M-%S")
-        os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
-        _handlers.append(logging.FileHandler(path, mode="a", encoding="utf-8"))
+        folder = os.path.dirname(os.path.abspath(path))
+        os.makedirs(folder, exist_ok=True)
+        handler = logging.FileHandler(path, mode="a", encoding="utf-8")
+        _handlers.append(handler)
         _tees.append(Logger(path))
         sys.stdout = _tees[0]
 

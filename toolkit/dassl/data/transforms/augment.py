@@ -24,7 +24,8 @@ class RandomTranslation:
     def __call__(self, image):
         if random.uniform(0, 1) > self.p:
             return self.resize(image)
-        (height, width), (most_height, most_width) = self.size, self.enlarged
+        height, width = self.size
+        most_height, most_width = self.enlarged
         left = round(random.uniform(0, most_width - width))
         top = round(random.uniform(0, most_height - height))
         box = (left, top, left + width, top + height)
@@ -60,7 +61,8 @@ class Cutout:
         height, width = image.shape[-2:]
         half = self.length // 2
         for _ in range(self.n_holes):
-            row, column = np.random.randint(height), np.random.randint(width)
+            row = np.random.randint(height)
+            column = np.random.randint(width)
             rows = slice(max(row - half, 0), row + half)
             columns = slice(max(column - half, 0), column + half)
             image[..., rows, columns] = 0.0
