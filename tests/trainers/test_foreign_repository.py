@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 import torch
 from run_files import read
+from torch import nn
+from torch.overrides import TorchFunctionMode
 
 import datasets
 import train
@@ -254,6 +256,21 @@ def test_with_a_gpu_nothing_is_changed(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     with no_gpu.kept_on_cpu():
         assert torch.ones(1).half().dtype == torch.float16
+
+
+def test_without_a_gpu_other_operations_are_the_same_to_the_bit():
+    torch.manual_seed(0)
+    layer = nn.TransformerEncoderLayer(64, 4, 128, batch_first=True).eval()
+    x = torch.randn(3, 17, 64)
+    methods = torch.zeros, torch.Tensor.to, torch.Tensor.cuda
+    with torch.no_grad():
+        expected = layer(x)
+        with no_gpu.kept_on_cpu():
+            assert torch.equal(layer(x), expected)
+            assert torch.zeros(2, device="cuda:0").cuda().half().dtype == torch.float32
+        with TorchFunctionMode():  # that this can fail
+            assert not torch.equal(layer(x), expected)
+    assert (torch.zeros, torch.Tensor.to, torch.Tensor.cuda) == methods
 
 
 @pytest.mark.parametrize(

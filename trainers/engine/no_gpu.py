@@ -1,18 +1,25 @@
 """Runs of third-party trainers that ask for a GPU on a machine without one."""
 
-from __future__ import annotations
-
 import contextlib
+import functools
 import logging
-from collections.abc import Iterator
-from operator import is_not
+import operator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
 
 log = logging.getLogger(__name__)
+
+# functions of torch that take `device`; a TorchFunctionMode would catch all, but while
+# one is active torch leaves out fused kernels, whose results differ in the last bits
+FACTORIES = (
+    *("arange", "as_tensor", "empty", "empty_like", "eye", "full", "full_like"),
+    *("linspace", "ones", "ones_like", "rand", "rand_like", "randint", "randn"),
+    *("randn_like", "randperm", "tensor", "zeros", "zeros_like"),
+)
+KEPT, FLOAT32 = "keeps tensors on the CPU", "keeps float32, the precision on a CPU"
 
 
 @contextlib.contextmanager
@@ -25,50 +32,82 @@ def kept_on_cpu() -> Iterator[None]:
     if torch.cuda.is_available():
         yield
         return
-    with _KeptOnCPU():
+    note = _Notes()
+    with contextlib.ExitStack() as stack:
+        for name in FACTORIES:
+            _replace(stack, torch, name, note)
+        _replace(stack, torch, "load", note)
+        for name in ("to", "type"):
+            _replace(stack, Tensor, name, note, converts=True)
+        to = Tensor.to
+
+        def cuda(tensor: Tensor, *_args: Any, **_options: Any) -> Tensor:
+            note(".cuda()", KEPT)
+            return _copied(tensor)
+
+        def half(tensor: Tensor, **_options: Any) -> Tensor:
+            return to(tensor, torch.float16)
+
+        _set(stack, Tensor, "cuda", cuda)
+        _set(stack, Tensor, "half", half)
         yield
 
 
-class _KeptOnCPU(TorchFunctionMode):
+class _Notes:
+    """Logs the first call of each effect."""
+
     def __init__(self) -> None:
-        super().__init__()
-        self._logged: set[str] = set()
+        self.logged: set[str] = set()
 
-    def __torch_function__(self, func, types, args=(), kwargs=None):
-        kwargs = kwargs or {}
-        if func is torch.device:  # only a name, which a data loader makes too
-            return func(*args, **kwargs)
-        if func is Tensor.cuda:
-            self._note(".cuda()", "keeps tensors on the CPU")
-            return _copied(args[0])
-        if func is Tensor.half:
-            func, args = Tensor.to, (args[0], torch.float16)
-        new_args = [self._replaced(func, value) for value in args]
-        new_kwargs = {key: self._replaced(func, kwargs[key]) for key in kwargs}
-        result = func(*new_args, **new_kwargs)
-        old, new = [*args, *kwargs.values()], [*new_args, *new_kwargs.values()]
-        if func is Tensor.to and result is args[0] and any(map(is_not, old, new)):
-            return _copied(result)
-        return result
+    def __call__(self, call: str, effect: str) -> None:
+        if effect not in self.logged:
+            self.logged.add(effect)
+            log.info("no GPU is available: %s %s", call, effect)
 
-    def _replaced(self, func: Any, value: Any) -> Any:
-        """Return the CPU for a GPU, float32 for float16 in a conversion, and any other
-        value itself.
-        """
-        name = getattr(func, "__name__", "")
+
+def _set(stack: contextlib.ExitStack, owner: Any, name: str, value: Callable) -> None:
+    """Set an attribute until the stack is left."""
+    if name in vars(owner):
+        stack.callback(setattr, owner, name, vars(owner)[name])
+    else:
+        stack.callback(delattr, owner, name)
+    setattr(owner, name, value)
+
+
+def _replace(
+    stack: contextlib.ExitStack,
+    owner: Any,
+    name: str,
+    note: _Notes,
+    converts: bool = False,
+) -> None:
+    """Call a function or method with the CPU for a GPU and, if it `converts` tensors,
+    float32 for float16.
+    """
+    function = getattr(owner, name)
+
+    def replaced(value: Any) -> Any:
         if isinstance(value, (str, torch.device)) and str(value).startswith("cuda"):
-            self._note(f"{name} with {str(value)!r}", "keeps tensors on the CPU")
+            note(f"{name} with {str(value)!r}", KEPT)
             return "cpu"
-        # a view, or an empty tensor for a file's content, needs its own type
-        if value is torch.float16 and func in (Tensor.to, Tensor.type):
-            self._note(".half()", "keeps float32, the precision on a CPU")
+        if converts and value is torch.float16:
+            note(".half()", FLOAT32)
             return torch.float32
         return value
 
-    def _note(self, call: str, effect: str) -> None:
-        if effect not in self._logged:
-            self._logged.add(effect)
-            log.info("no GPU is available: %s %s", call, effect)
+    @functools.wraps(function)
+    def call(*args: Any, **options: Any) -> Any:
+        new_args = [replaced(value) for value in args]
+        new_options = {key: replaced(value) for key, value in options.items()}
+        result = function(*new_args, **new_options)
+        old = [*args, *options.values()]
+        new = [*new_args, *new_options.values()]
+        is_changed = any(map(operator.is_not, old, new))
+        if converts and is_changed and result is args[0]:
+            return _copied(result)
+        return result
+
+    _set(stack, owner, name, call)
 
 
 def _copied(tensor: Tensor) -> Tensor:
