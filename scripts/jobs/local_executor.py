@@ -92,7 +92,8 @@ class WorkerPool:
         context = multiprocessing.get_context("spawn")
         parent_end, worker_end = context.Pipe()
         # no daemon, as its data loaders start processes, too
-        process = context.Process(target=_serve, args=(worker_end, self.function))
+        arguments = (worker_end, self.function)
+        process = context.Process(target=_serve, args=arguments)
         with _worker_environment(self.size):
             process.start()
         worker_end.close()
@@ -184,7 +185,9 @@ def _worker_environment(count: int) -> Iterator[None]:
     cores for each of `count`, no bars.
     """
     before = dict(os.environ)
-    os.environ["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // count))
+    cores = os.cpu_count() or 1
+    threads = max(1, cores // count)
+    os.environ["OMP_NUM_THREADS"] = str(threads)
     os.environ["TQDM_DISABLE"] = "1"
     try:
         yield

@@ -76,7 +76,8 @@ class Plan:
                 )
         known = self.jobs.setdefault(job.name, job)
         different = []
-        for key in sorted(known.settings.keys() | job.settings.keys()):
+        keys = known.settings.keys() | job.settings.keys()
+        for key in sorted(keys):
             if known.settings.get(key) != job.settings.get(key):
                 different.append(key)
         if not different and known.needs != job.needs:
@@ -98,7 +99,8 @@ class Plan:
         weights = {job.name: job.weight for job in self}
         for job in reversed(self.jobs.values()):
             for name in job.needs:
-                chain = self.jobs[name].weight + weights[job.name]
+                weight = self.jobs[name].weight
+                chain = weight + weights[job.name]
                 weights[name] = max(weights[name], chain)
         return weights
 
@@ -144,7 +146,8 @@ def attempt(perform: Callable[[Job, object], None], place: object, job: Job) -> 
         if raised_by_user(failure):
             trace = traceback.format_exc().strip()
             error = f"{error}\n{printable(trace, LONGEST_TRACE, lines=True)}"
-        return Outcome(job, time.monotonic() - began, error, wrong, lost)
+        seconds = time.monotonic() - began
+        return Outcome(job, seconds, error, wrong, lost)
     return Outcome(job, time.monotonic() - began)
 
 
@@ -258,7 +261,8 @@ class _PlanRun:
     def __post_init__(self) -> None:
         self.clock = Clock(self.plan, self.executor.slots)
         self.chain_weights = self.plan.chain_weights()
-        self.graph = TopologicalSorter({job.name: job.needs for job in self.plan})
+        needs = {job.name: job.needs for job in self.plan}
+        self.graph = TopologicalSorter(needs)
         self.graph.prepare()
 
     def reuse(self, finished: Callable[[Job], bool]) -> None:
@@ -308,7 +312,8 @@ class _PlanRun:
             limit = MAX_LOSSES if outcome.lost else self.retries
             if self.failed_tries[key] <= limit:
                 self.waiting.append(outcome.job)
-                self.report(replace(outcome, again=True), self.clock)
+                repeated = replace(outcome, again=True)
+                self.report(repeated, self.clock)
                 return
         self._settle(outcome)
         self.graph.done(outcome.job.name)

@@ -83,8 +83,10 @@ class Ray:
         nodes = self._nodes()
         if not any(self._jobs_that_fit(node) for node in nodes):
             self.ray.shutdown()
-            cpus = max([node.get("CPU", 0) for node in nodes], default=0)
-            gpus = max([node.get("GPU", 0) for node in nodes], default=0)
+            cpus_by_node = [node.get("CPU", 0) for node in nodes]
+            cpus = max(cpus_by_node, default=0)
+            gpus_by_node = [node.get("GPU", 0) for node in nodes]
+            gpus = max(gpus_by_node, default=0)
             raise ValueError(
                 f"--cpus {self.cpus:g} --gpus {self.gpus:g}: a job fits on no node of the cluster; the most that one has "
                 f"is {cpus:g} CPUs and {gpus:g} GPUs"
@@ -297,7 +299,8 @@ def _environment(cpus: float) -> dict[str, str]:
     values = {"PYTHONPATH": str(ROOT), "TQDM_DISABLE": "1"}
     if os.environ.get("PYTHONPATH"):
         values["PYTHONPATH"] += os.pathsep + os.environ["PYTHONPATH"]
-    values["OMP_NUM_THREADS"] = str(max(1, math.floor(cpus)))
+    threads = max(1, math.floor(cpus))
+    values["OMP_NUM_THREADS"] = str(threads)
     for name, value in os.environ.items():
         if name.startswith("MVLPT_"):
             values[name] = value
@@ -307,6 +310,7 @@ def _environment(cpus: float) -> dict[str, str]:
 def _reason(failure: Exception) -> str:
     """Return a lost actor's end, or why it did not start, in a line."""
     if "creation task" in str(failure):
-        *_, last_line = str(failure).strip().splitlines()
+        lines = str(failure).strip().splitlines()
+        last_line = lines[-1]
         return f"its worker did not start: {last_line.strip()}"
     return f"its worker or node was lost ({type(failure).__name__})"

@@ -44,7 +44,8 @@ def main(argv: list[str] | None = None) -> int:
         for name, case in cases.items():
             found = compare(case)
             largest = max(largest, *found.values())
-            text = ", ".join(f"{kind} {value:.1e}" for kind, value in found.items())
+            texts = [f"{kind} {value:.1e}" for kind, value in found.items()]
+            text = ", ".join(texts)
             sys.stdout.write(f"{name}: {text}\n")
     except KeyError as error:
         lacks = f"{args.file}: a case of {args.method} lacks {error}"

@@ -51,7 +51,8 @@ class Case:
     @property
     def sizes(self) -> Tensor:
         """Return the number of classes of each task (T,)."""
-        return torch.tensor(self.settings.get("split", [len(self.classes)]))
+        sizes = self.settings.get("split", [len(self.classes)])
+        return torch.tensor(sizes)
 
     def class_features(self, contexts: Contexts) -> Tensor:
         """Return features (C, d) of all classes, by their tasks' names if any."""
@@ -59,12 +60,13 @@ class Case:
             templates = self.anchor.templates
             return self.model.encode_classes(self.classes, templates, contexts)
         features = []
-        rows = torch.arange(len(self.classes)).split(self.sizes.tolist())
-        for task, present in zip(self.settings["tasks"], rows, strict=True):
+        indices = torch.arange(len(self.classes))
+        rows = indices.split(self.sizes.tolist())
+        tasks = self.settings["tasks"]
+        for task, present in zip(tasks, rows, strict=True):
             names = [self.classes[row] for row in present]
-            features.append(
-                self.model.encode_classes(names, None, contexts, present, task=task)
-            )
+            part = self.model.encode_classes(names, None, contexts, present, task=task)
+            features.append(part)
         return torch.cat(features)
 
     def outputs(self, rows: np.ndarray, labels: np.ndarray) -> losses.Outputs:
@@ -74,8 +76,10 @@ class Case:
         contexts = self.model.contexts()
         images, *others = self.model.encode_image_parts(pixels, contexts)
         classes = self.class_features(contexts)
-        groups = torch.searchsorted(self.sizes.cumsum(0), labels, right=True)
-        frozen = [(self.anchor.images({}, pixels), self.anchor.classes([0]))]
+        ends = self.sizes.cumsum(0)
+        groups = torch.searchsorted(ends, labels, right=True)
+        frozen_images = self.anchor.images({}, pixels)
+        frozen = [(frozen_images, self.anchor.classes([0]))]
         second, weight = None, 1.0
         if others:
             second, weight = others[0], contexts.insertion.weight
@@ -86,15 +90,18 @@ class Case:
 
     def losses(self, outputs: losses.Outputs) -> tuple[Tensor, Tensor | None]:
         """Return the loss, and ProGrad's distillation."""
-        weights = trainer_class(TRAINERS[self.method]).loss_weights(self.cfg)
+        trainer = trainer_class(TRAINERS[self.method])
+        weights = trainer.loss_weights(self.cfg)
         loss = losses.total(outputs, weights)
         if self.method != "prograd":
             return loss, None
-        return loss, losses.distillation(outputs, self.cfg.TRAINER.PROGRAD.T)
+        temperature = self.cfg.TRAINER.PROGRAD.T
+        return loss, losses.distillation(outputs, temperature)
 
     def gradients(self, loss: Tensor, general: Tensor | None) -> dict[str, Tensor]:
         """Return the gradients that the optimiser gets, by parameter."""
-        names, parameters = zip(*self.model.prompt.named_parameters(), strict=True)
+        named = self.model.prompt.named_parameters()
+        names, parameters = zip(*named, strict=True)
         if general is None:
             values = torch.autograd.grad(loss, parameters)
         else:
@@ -106,12 +113,14 @@ class Case:
 
     def step(self, rows: np.ndarray, labels: np.ndarray) -> Tensor:
         """Take a step of SGD; return the loss before it, with any distillation."""
-        loss, general = self.losses(self.outputs(rows, labels))
+        outputs = self.outputs(rows, labels)
+        loss, general = self.losses(outputs)
         gradients = self.gradients(loss, general)
         rate = LEARNING_RATE
         if self.method == "softcpt":  # its optimiser takes a step for each module
             rate *= 4 if self.settings["csc"] else 3
-        optimizer = torch.optim.SGD(self.model.prompt.parameters(), rate)
+        parameters = self.model.prompt.parameters()
+        optimizer = torch.optim.SGD(parameters, rate)
         for name, parameter in self.model.prompt.named_parameters():
             parameter.grad = gradients[name]
         optimizer.step()

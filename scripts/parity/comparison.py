@@ -28,7 +28,8 @@ TERMS = {
 def compare(case: Case) -> dict[str, float]:
     """Return the largest difference of each kind of number of a case."""
     arrays, prompt = case.arrays, case.model.prompt
-    start = {name: value.clone() for name, value in prompt.state_dict().items()}
+    state = prompt.state_dict()
+    start = {name: value.clone() for name, value in state.items()}
     steps, labels = arrays["steps"], arrays["labels"]
     outputs = case.outputs(steps[0], labels[0])
     frozen = outputs.anchors[0]
@@ -41,14 +42,17 @@ def compare(case: Case) -> dict[str, float]:
         "terms": _compare_terms(case, outputs, loss, general),
         "gradients": _compare_named(case, gradients, "grad", relative=True),
     }
-    known = {"text": frozen.classes, "image": frozen.images, "logits": frozen.logits}
+    known = {"text": frozen.classes, "image": frozen.images}
+    known["logits"] = frozen.logits
     differences = _stored_differences(case, "frozen", known)
     if differences:
         found["frozen"] = max(differences)
     batches = zip(steps, labels, strict=True)
-    step_losses = torch.stack([case.step(*batch) for batch in batches])
+    losses_by_step = [case.step(*batch) for batch in batches]
+    step_losses = torch.stack(losses_by_step)
     found["step losses"] = _difference(step_losses, arrays["step_losses"])
-    found["after three steps"] = _compare_named(case, prompt.state_dict(), "after3")
+    trained = prompt.state_dict()
+    found["after three steps"] = _compare_named(case, trained, "after3")
     if "gpa/steps" in arrays:
         prompt.load_state_dict(start)
         found["average"] = _compare_average(case)
@@ -59,10 +63,13 @@ def _compare_logits(case: Case, outputs: losses.Outputs) -> float:
     logits = case.model.logits(outputs.images, outputs.classes)  # of all tasks
     found = [_difference(logits, case.arrays["logits"])]
     if outputs.other_logits is not None:
-        pixels = case.images[torch.from_numpy(case.arrays["steps"][0])]
-        fused = case.model.encode_images(pixels, case.model.contexts())
+        rows = torch.from_numpy(case.arrays["steps"][0])
+        pixels = case.images[rows]
+        contexts = case.model.contexts()
+        fused = case.model.encode_images(pixels, contexts)
         fusion = case.model.logits(fused, outputs.classes)
-        found.append(_difference(outputs.other_logits, case.arrays["logits_rep"]))
+        wanted = case.arrays["logits_rep"]
+        found.append(_difference(outputs.other_logits, wanted))
         found.append(_difference(fusion, case.arrays["logits_fusion"]))
     return max(found)
 
@@ -91,7 +98,8 @@ def _compare_terms(
     if general is None:
         for name, ours in TERMS.items():
             if f"terms/{name}" in case.arrays:
-                values |= {name: losses.terms(outputs, [ours])[ours]}
+                terms = losses.terms(outputs, [ours])
+                values[name] = terms[ours]
     else:
         values["kl"] = general
     found = []
@@ -110,7 +118,8 @@ def _sums_of_tasks(outputs: losses.Outputs) -> Tensor:
         logits = outputs.logits[rows]
         labels = outputs.labels[rows]
         part = replace(outputs, logits=logits, labels=labels)
-        sums.append(rows.sum() * losses.cross_entropy(part))
+        mean = losses.cross_entropy(part)
+        sums.append(rows.sum() * mean)
     return torch.stack(sums)
 
 
@@ -118,13 +127,16 @@ def _compare_average(case: Case) -> float:
     """Train one step an epoch and compare the average over epochs."""
     mean, std, epochs = case.arrays["gpa/mu_sigma_epochs"].tolist()
     average = losses.GaussianAverage(int(epochs), mean, std)
-    found = [_difference(average.weights, case.arrays["gpa/weights"])]
-    batches = zip(case.arrays["gpa/steps"], case.arrays["gpa/labels"], strict=True)
+    weights = case.arrays["gpa/weights"]
+    found = [_difference(average.weights, weights)]
+    steps = case.arrays["gpa/steps"]
+    batches = zip(steps, case.arrays["gpa/labels"], strict=True)
     for epoch, (rows, labels) in enumerate(batches):
         case.step(rows, labels)
         average.add(case.model.prompt, epoch)
     average.load_into(case.model.prompt)
-    found.append(_compare_named(case, case.model.prompt.state_dict(), "gpa/average"))
+    averaged = case.model.prompt.state_dict()
+    found.append(_compare_named(case, averaged, "gpa/average"))
     return max(found)
 
 
@@ -135,10 +147,14 @@ def _compare_named(
     tensor's largest value if `relative`.
     """
     found = []
-    for name, value in official_names(case.model.prompt, values).items():
+    named = official_names(case.model.prompt, values)
+    for name, value in named.items():
         wanted = official(case.arrays, group)[current_name(name)]
-        scale = float(np.abs(wanted).max()) if relative else 1.0
-        found.append(_difference(value, wanted) / max(scale, 1e-12))
+        scale = 1.0
+        if relative:
+            scale = float(np.abs(wanted).max())
+        difference = _difference(value, wanted)
+        found.append(difference / max(scale, 1e-12))
     return max(found)
 
 
@@ -146,5 +162,7 @@ def _difference(value: Tensor, wanted: np.ndarray) -> float:
     if tuple(value.shape) != wanted.shape:
         shape = tuple(value.shape)
         raise ValueError(f"an array is {wanted.shape}, the computed one {shape}")
-    difference = np.abs(value.detach().double().numpy() - wanted.astype(np.float64))
-    return float(np.nan_to_num(difference, nan=np.inf).max())
+    computed = value.detach().double().numpy()
+    difference = np.abs(computed - wanted.astype(np.float64))
+    finite = np.nan_to_num(difference, nan=np.inf)
+    return float(finite.max())

@@ -78,9 +78,11 @@ def load_backbone_arrays(path: Path) -> tuple[nn.Module, Tensor]:
         needed = "token_ids, images or clip/token_embedding.weight"
         raise ValueError(f"{path} is no backbone: it lacks {needed}")
     embedding = torch.zeros(49408, rows.shape[1])
-    embedding[torch.from_numpy(arrays["token_ids"]).long()] = rows
+    token_ids = torch.from_numpy(arrays["token_ids"]).long()
+    embedding[token_ids] = rows
     state["token_embedding.weight"] = embedding
-    clip = build(openai_config(state, str(path)), state, str(path))
+    config = openai_config(state, str(path))
+    clip = build(config, state, str(path))
     clip.eval().requires_grad_(False)
     return clip, torch.from_numpy(arrays["images"])
 
@@ -114,8 +116,10 @@ def build_case(method: str, arrays: Arrays, clip: nn.Module, images: Tensor) -> 
     """Return a case with its prompt in the model."""
     settings = json.loads(str(arrays["config"]))
     cfg = extend(get_cfg_default())
-    for key, name in SETTINGS.get(method, {}).items():
-        cfg.TRAINER[TRAINERS[method].upper()][key] = float(settings[name])
+    node = TRAINERS[method].upper()
+    names_by_key = SETTINGS.get(method, {})
+    for key, name in names_by_key.items():
+        cfg.TRAINER[node][key] = float(settings[name])
     templates = ["a photo of a {}."]
     if method == "promptsrc":
         templates = list(imagenet_templates())
@@ -166,21 +170,24 @@ def official_prompt(
     elif method == "softcpt":
         prompt = _softcpt_prompt(settings, state, len(arrays["classnames"]))
     else:
-        words = _fixed_words(arrays, state["ctx"].shape[-2])
+        n_ctx = state["ctx"].shape[-2]
+        words = _fixed_words(arrays, n_ctx)
         position = settings.get("pos", "end")
         prompt = prompt_from_reference(state, position, fixed_words=words)
         if prompt.kind != KINDS[method]:
             wanted = f"those of {method} are {KINDS[method]!r}"
             raise ValueError(f"its prompts are of the kind {prompt.kind!r}, {wanted}")
         return prompt
-    names = official_names(prompt, {name: name for name in prompt.state_dict()})
+    ours_by_name = {name: name for name in prompt.state_dict()}
+    names = official_names(prompt, ours_by_name)
     values = {ours: state[current_name(name)] for name, ours in names.items()}
     load_state(prompt, values)
     return prompt
 
 
 def _tcp_prompt(arrays: Arrays, state: dict[str, Tensor], block: int) -> Prompt:
-    last_words = str(arrays["template_prompt"]).partition("{}")[2].removesuffix(".")
+    template = str(arrays["template_prompt"])
+    last_words = template.partition("{}")[2].removesuffix(".")
     n_ctx, width = state["ctx"].shape
     dim = state["meta_net.linear1.weight"].shape[1]
     fixed_words = _fixed_words(arrays, n_ctx, last_words)
@@ -192,10 +199,12 @@ def _mmrl_prompt(method: str, settings: dict, clip: nn.Module) -> Prompt:
     shape = clip_shape(clip)
     sizes = (shape.text_width, shape.image_width, shape.embed_dim)
     blocks = [number - 1 for number in settings["layers"]]
-    arguments = [settings["n"], settings["rep"], *sizes, blocks, settings["alpha"]]
+    arguments = [settings["n"], settings["rep"], *sizes]
+    arguments += [blocks, settings["alpha"]]
     if method == "mmrl":
         return MMRLPrompt(*arguments, logit_scale=100.0)
-    arguments += [settings["beta"], settings["rlora"], settings["plora"]]
+    arguments += [settings["beta"], settings["rlora"]]
+    arguments.append(settings["plora"])
     return MMRLPPPrompt(*arguments, logit_scale=100.0)
 
 
@@ -212,7 +221,8 @@ def _softcpt_prompt(settings: dict, state: dict[str, Tensor], count: int) -> Pro
             classes = count
     width = state["task_prompt_learner.ctx"].shape[-1]
     sizes = settings["n"], width, inputs, settings["task_n"]
-    return SoftCPTPrompt(*sizes, tasks, class_n_ctx, classes, settings["pos"])
+    position = settings["pos"]
+    return SoftCPTPrompt(*sizes, tasks, class_n_ctx, classes, position)
 
 
 def _fixed_words(arrays: Arrays, n_ctx: int, last_words: str = "") -> str:

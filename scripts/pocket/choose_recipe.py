@@ -43,7 +43,8 @@ THIRDS = 3
 def grey(pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Return pixels (H, W, 3) without colours and with little contrast."""
     mean = pixels.mean(2, keepdims=True)
-    return np.repeat(128 + 0.6 * (mean - 128), 3, axis=2)
+    pale = 128 + 0.6 * (mean - 128)
+    return np.repeat(pale, 3, axis=2)
 
 
 def coarse(pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -125,9 +126,11 @@ def gains(
             label = re.sub(r"\W+", "_", name)
             folder = out / f"{recipes.trainer}-{label}-{copy}-{shots}-{third}"
             tasks = ["--source", ",".join(others), "--dataset", ",".join(held_out)]
-            train(folder, home, recipes, name, [*tasks, "--shots", str(shots)])
+            flags = [*tasks, "--shots", str(shots)]
+            train(folder, home, recipes, name, flags)
             for record in read_json(folder / "results.json"):
-                found[copy].append(record["score"] - record["zero_shot"])
+                gain = record["score"] - record["zero_shot"]
+                found[copy].append(gain)
     return found
 
 
@@ -135,15 +138,18 @@ def train(
     folder: Path, home: Path, recipes: Recipes, name: str, flags: Iterable[str]
 ) -> None:
     """Run train.py unless its results are there; raise ValueError if it fails."""
-    command = [sys.executable, str(ROOT / "train.py"), "--trainer", recipes.trainer]
-    command += ["--output-dir", str(folder), "--resume", "auto", *flags]
+    command = [sys.executable, str(ROOT / "train.py")]
+    command += ["--trainer", recipes.trainer]
+    command += ["--output-dir", str(folder)]
+    command += ["--resume", "auto", *flags]
     for key, value in recipes.settings[name].items():
         command += [key, json.dumps(value)]
     environment = os.environ | {"MVLPT_POCKET": str(home)}
     options = {"env": environment, "cwd": ROOT, "capture_output": True, "text": True}
     done = subprocess.run(command, **options)
     if done.returncode:
-        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        lines = done.stderr.strip().splitlines() or ["no message"]
+        last = lines[-1]
         raise ValueError(f"settings: {name}: {last}")
 
 
@@ -155,7 +161,8 @@ def compare(recipes: Recipes, out: Path) -> list[dict]:
     records = []
     for shots in SHOTS:
         for name in recipes.settings:
-            for copy, values in gains(out, homes, recipes, name, shots).items():
+            by_copy = gains(out, homes, recipes, name, shots)
+            for copy, values in by_copy.items():
                 gain = float(np.mean(values))
                 tasks = len(values)
                 below = sum(value < -1 for value in values)

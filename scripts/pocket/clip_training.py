@@ -62,11 +62,13 @@ def make_pairs(
     images = np.empty((count, SIZE, SIZE, 3), np.uint8)
     captions, truths = [], []
     for k in range(count):
-        family = names[int(rng.choice(len(names), p=share))]
+        drawn = rng.choice(len(names), p=share)
+        family = names[int(drawn)]
         concept = pick(rng, FAMILIES[family].concepts)
         mode = str(rng.choice(MODES))
         image, attributes = render(family, concept, rng, mode)
-        images[k] = np.asarray(image.resize((SIZE, SIZE), Image.Resampling.BICUBIC))
+        resized = image.resize((SIZE, SIZE), Image.Resampling.BICUBIC)
+        images[k] = np.asarray(resized)
         captions.append(make_captions(family, concept, attributes, rng))
         truths.append(tuple(attributes))
     return images, captions, truths
@@ -91,8 +93,10 @@ class Pairs:
     def __init__(self, count: int, workers: int, seed: int = 0) -> None:
         chunks = [count // (workers * 8)] * (workers * 8)
         with ProcessPoolExecutor(workers) as pool:
-            parts = list(pool.map(make_pairs, range(seed, seed + len(chunks)), chunks))
-        self.images = torch.from_numpy(np.concatenate([part[0] for part in parts]))
+            seeds = range(seed, seed + len(chunks))
+            parts = list(pool.map(make_pairs, seeds, chunks))
+        images = [part[0] for part in parts]
+        self.images = torch.from_numpy(np.concatenate(images))
         captions = [row for part in parts for row in part[1]]
         truths = [row for part in parts for row in part[2]]
         known = sorted({attribute for row in truths for attribute in row})
@@ -109,7 +113,8 @@ class Pairs:
         # a compact vocabulary in ascending order, so that the end token stays the
         # largest id
         template = get_tokenizer("ViT-B-32")(["X a photo of ."])
-        self.token_ids = torch.unique(torch.cat([tokens.flatten(), template.flatten()]))
+        used = [tokens.flatten(), template.flatten()]
+        self.token_ids = torch.unique(torch.cat(used))
         rows = {text: k for k, text in enumerate(texts)}
         self.tokens = torch.searchsorted(self.token_ids, tokens)
         text_of = [[rows[text] for text, _ in row] for row in captions]

@@ -73,9 +73,11 @@ def read_scores(folders: Sequence[Path]) -> dict[tuple[int, str], Scores]:
     for key, runs in sorted(groups.items()):
         label = f"{key[1]}, {counted(key[0], 'shot')}"
         tasks = tuple(record["task"] for record in runs[0])
-        if any(tuple(record["task"] for record in run) != tasks for run in runs):
+        tasks_of_runs = [tuple(record["task"] for record in run) for run in runs]
+        if any(others != tasks for others in tasks_of_runs):
             raise ValueError(f"{label}: the runs are over different tasks")
-        if not all("zero_shot" in record for run in runs for record in run):
+        records = itertools.chain(*runs)
+        if not all("zero_shot" in record for record in records):
             raise ValueError(f"{label}: results.json has no zero-shot scores")
         scores = np.array([[record["score"] for record in run] for run in runs])
         zero_shot = np.array([[record["zero_shot"] for record in run] for run in runs])
@@ -92,7 +94,8 @@ def compare(scores: dict[tuple[int, str], Scores]) -> list[dict]:
         if first[0] != second[0] or one.tasks != other.tasks:
             continue
         differences = other.scores.mean(0) - one.scores.mean(0)
-        record = {"shots": first[0], "first": first[1], "second": second[1]}
+        record = {"shots": first[0], "first": first[1]}
+        record["second"] = second[1]
         record["difference"] = float(differences.mean())
         records.append(record | {"interval": mean_interval(differences)})
     return records
@@ -107,7 +110,8 @@ def markdown(rows: dict[tuple[int, str], dict], comparisons: list[dict]) -> str:
         low, high = row["interval"]
         gain = [f"{row['gain']:+.1f}", f"{low:+.1f} to {high:+.1f}"]
         below = f"{row['tasks_below_zero_shot']} of {row['tasks']}"
-        lines.append([shots, trainer, score, f"{row['zero_shot']:.1f}", *gain, below])
+        zero_shot = f"{row['zero_shot']:.1f}"
+        lines.append([shots, trainer, score, zero_shot, *gain, below])
     differences = [["shots", "difference", "points", "95 % interval"]]
     for record in comparisons:
         low, high = record["interval"]
@@ -132,8 +136,10 @@ def markdown_by_task(scores: dict[tuple[int, str], Scores]) -> str:
     columns = [first.zero_shot.mean(0), *(group.scores.mean(0) for group in groups)]
     rows = [["task", "zero-shot", *labels]]
     for task, *values in zip(first.tasks, *columns, strict=True):
-        rows.append([task, *(f"{value:.1f}" for value in values)])
-    rows.append(["mean", *(f"{column.mean():.1f}" for column in columns)])
+        texts = [f"{value:.1f}" for value in values]
+        rows.append([task, *texts])
+    means = [f"{column.mean():.1f}" for column in columns]
+    rows.append(["mean", *means])
     return markdown_table(rows, "l" + "r" * len(columns))
 
 

@@ -169,7 +169,8 @@ def markdown(comparisons: Sequence[Comparison]) -> str:
         names = [c.question, f"{c.first} − {c.second}"]
         interval = f"{c.low:+.2f} to {c.high:+.2f}"
         numbers = [f"{c.difference:+.2f}", interval, f"{c.wilcoxon:.3f}"]
-        rows.append([*names, *numbers, f"{c.wins} of {c.tasks}", c.losses])
+        wins = f"{c.wins} of {c.tasks}"
+        rows.append([*names, *numbers, wins, c.losses])
     return markdown_table(rows, "llrrrrr")
 
 

@@ -91,7 +91,8 @@ def run_seconds(
     for task in tasks:
         one = size(task, shots)
         share = one.train / max(1, train)
-        step_classes += one.classes * (1 - (1 - share) ** batch)
+        encoded = 1 - (1 - share) ** batch
+        step_classes += one.classes * encoded
         evaluated += epochs * one.val + tests * one.test
     steps = max(1, train // batch)
     epoch = train * rates.step_image + steps * step_classes * rates.step_class

@@ -44,7 +44,8 @@ def plan_entries(entries: Sequence[Entry]) -> tuple[Plan, list[Item]]:
     for entry, grid in zip(entries, grids, strict=True):
         targets = tuple(datasets.task_name(target) for target in entry.targets)
         key = (entry.backbone, targets)
-        item = items.setdefault(key, Item(entry.backbone, "", labels, targets))
+        empty = Item(entry.backbone, "", labels, targets)
+        item = items.setdefault(key, empty)
         for method, shots in itertools.product(entry.methods, entry.shots):
             item.rows += _rows(plan, entry, grid, method, shots)
     for item in items.values():
@@ -62,7 +63,8 @@ def expand(entry: Entry) -> dict[str, dict]:
     values are lists.
     """
     method, shots, seed = entry.methods[0], entry.shots[0], entry.seeds[0]
-    recipe = dict(flatten(work.resolved(method, shots, seed, entry.backbone, {})))
+    cfg = work.resolved(method, shots, seed, entry.backbone, {})
+    recipe = dict(flatten(cfg))
     varied = {}
     for key, value in entry.options.items():
         if not isinstance(value, list):
@@ -158,6 +160,7 @@ def write_results(plan: Plan, items: Sequence[Item], folder: Path) -> None:
             numbers = ["", ""]
             if cell.mean is not None:
                 numbers = [f"{cell.mean:.4f}", f"{cell.std:.4f}"]
-            rows.append([table.name, *labels, task, *numbers, len(cell.values)])
+            seeds = len(cell.values)
+            rows.append([table.name, *labels, task, *numbers, seeds])
     write_text(folder / "results.csv", csv_text(rows))
     write_text(folder / "results.md", "\n".join(parts))

@@ -104,6 +104,7 @@ class _ItemPlanner(Planner):
         return item
 
     def table3(self, settings: dict) -> Item:
+        shots = settings["shots"]
         title = "Groups of tasks, source M"
         item = self._target_item("table3", title, "method", "adaptation")
         kinds = [
@@ -117,7 +118,7 @@ class _ItemPlanner(Planner):
         ]
         for single, multitask in self._pairs():
             for label, worst, sizes in kinds:
-                runs = self._grouped(single, settings["shots"], True, worst, sizes)
+                runs = self._grouped(single, shots, True, worst, sizes)
                 item.add(runs, multitask, label)
         return item
 
@@ -223,7 +224,8 @@ class _ItemPlanner(Planner):
                 method = multitask
                 group = None
                 if size > 1:
-                    group = Group(self.transfer(single, shots, seed), worst, size)
+                    transfer = self.transfer(single, shots, seed)
+                    group = Group(transfer, worst, size)
                 elif not from_source:
                     method = single
                 names.append(self.adapt(method, shots, seed, task, start, group))

@@ -91,7 +91,8 @@ def _write_transfer(item: Item, folder: Path, out: Path, root: str) -> None:
         if not matrices:
             continue
         by_seed = {seed: matrix.scores for seed, matrix in matrices.items()}
-        mean = Matrix.square(item.tasks, np.mean(list(by_seed.values()), axis=0))
+        scores = list(by_seed.values())
+        mean = Matrix.square(item.tasks, np.mean(scores, axis=0))
         share = normalised(mean)
         write_matrix(out / f"{item.name}_{method}.csv", mean)
         write_matrix(out / f"{item.name}_{method}_normalised.csv", share)
@@ -111,7 +112,8 @@ def _write_transfer(item: Item, folder: Path, out: Path, root: str) -> None:
         return
     names = [tables.short(task) for task in item.tasks]
     title = f"{item.title} (share of each target's best)"
-    heat_maps([out / f"{item.name}.png"], names, shares, title)
+    plot = out / f"{item.name}.png"
+    heat_maps([plot], names, shares, title)
     write_json(out / f"{item.name}.json", numbers, indent=1)
     write_json(out / "predictors.json", found, indent=1)
     write_text(out / "predictors.md", predictors.markdown(found))
@@ -127,7 +129,8 @@ def _best_sources(names: Sequence[str], shares: dict[str, np.ndarray]) -> str:
             column = matrix[:, k]
             order = np.argsort(-column, kind="stable")
             best = order[order != k][:2]
-            row.append(", ".join(f"{names[j]} {100 * column[j]:.0f}" for j in best))
+            texts = [f"{names[j]} {100 * column[j]:.0f}" for j in best]
+            row.append(", ".join(texts))
         rows.append(row)
     return markdown_table(rows, "l" * len(rows[0]))
 
@@ -184,7 +187,8 @@ def _protocol_part(protocol: Protocol, names: Sequence[str]) -> str:
 
 
 def _item_part(item: Item, table: tables.Table | None, plot: Path, out: Path) -> str:
-    kind, number = item.name[:-1], item.name[-1]
+    kind = item.name[:-1]
+    number = item.name[-1]
     parts = [f"## {item.title} (the paper's {kind} {number})", ""]
     if plot.is_file():
         parts += [f"![{item.title}](docs/study/{plot.name})", ""]

@@ -200,4 +200,5 @@ def run_job(
 def digest(*parts: object) -> str:
     """Return six hexadecimal digits that distinguish lists of names or settings."""
     text = "\n".join(str(part) for part in parts)
-    return hashlib.sha256(text.encode()).hexdigest()[:6]
+    fingerprint = hashlib.sha256(text.encode()).hexdigest()
+    return fingerprint[:6]

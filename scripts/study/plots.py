@@ -78,7 +78,8 @@ def dots(table: Table, path: Path) -> None:
                 style_of_paper = {"mfc": "none", "mec": "black", "ms": 5}
                 axis.plot(paper, k, "o", label="the paper's", **style_of_paper)
             if np.isfinite(means[k]):
-                _note(axis, f"{means[k]:.1f}", (means[k] + deviations[k], k), 4, 7)
+                end = means[k] + deviations[k]
+                _note(axis, f"{means[k]:.1f}", (end, k), 4, 7)
         names = [", ".join(line.labels) for line in lines]
         axis.set_yticks(range(len(lines)), names, fontsize=8)
         axis.grid(axis="x", color="#dddddd", lw=0.8)
@@ -88,7 +89,8 @@ def dots(table: Table, path: Path) -> None:
         )
         if np.isfinite(means).any():
             low, high = np.nanmin(means), np.nanmax(means)
-            axis.set_xlim(max(0, low - 5), min(100, high + 3))
+            right = min(100, high + 3)
+            axis.set_xlim(max(0, low - 5), right)
         handles, labels = axis.get_legend_handles_labels()
         if handles:
             axis.legend(handles[:1], labels[:1], frameon=False, fontsize=8)
@@ -123,7 +125,8 @@ def dumbbells(
             axis.plot([start, end], [k, k], "-", color=colour, lw=2, zorder=1)
             axis.plot(start, k, "o", mfc="white", mec="#444444", ms=6, zorder=2)
             axis.plot(end, k, "o", color=colour, ms=7, zorder=3)
-            _note(axis, f"{round(end - start):+d}", (max(start, end), k), 8, 9)
+            gain = f"{round(end - start):+d}"
+            _note(axis, gain, (max(start, end), k), 8, 9)
         worse = f"more than {POINT:g} point worse"
         axis.plot([], [], "o", mfc="white", mec="#444444", ms=6, label="zero-shot")
         axis.plot([], [], "o", color=BETTER, ms=7, label="adapted")
@@ -169,10 +172,11 @@ def variations(table: Table, path: Path) -> None:
     groups = _by_label(table, 0)
     size = (2.6 * len(groups), 3)
     with _figure(path, size, len(groups)) as (figure, axes):
-        for axis, (varied, lines) in zip(axes, groups.items(), strict=True):
-            _over_numbers(axis, lines, "MUPT")
+        for axis, varied in zip(axes, groups, strict=True):
+            _over_numbers(axis, groups[varied], "MUPT")
             axis.set_xlabel(varied)
-        lows, highs = zip(*(axis.get_ylim() for axis in axes), strict=True)
+        limits = [axis.get_ylim() for axis in axes]
+        lows, highs = zip(*limits, strict=True)
         for axis in axes:
             axis.set_ylim(min(lows), max(highs))
         axes[0].set_ylabel(_scale_label(table))
@@ -182,7 +186,8 @@ def variations(table: Table, path: Path) -> None:
 def sizes(table: Table, costs: Sequence[dict], path: Path) -> None:
     """Draw the accuracy of models that were run, and the steps' times in `costs`."""
     size = (8.4, 3.6) if costs else (5, 3.6)
-    with _figure(path, size, columns=2 if costs else 1) as (_, axes):
+    columns = 2 if costs else 1
+    with _figure(path, size, columns) as (_, axes):
         _draw_accuracies(axes[0], table)
         if costs:
             _draw_costs(axes[1], costs)
@@ -192,8 +197,10 @@ def _draw_accuracies(axis, table: Table) -> None:
     backbones = list(_by_label(table, 0))
     groups = _by_label(table, 1)
     for k, (method, lines) in enumerate(groups.items()):
-        shift = 0.13 * (k - (len(groups) - 1) / 2)
-        _errorbar(axis, lines, np.arange(len(lines)) + shift, method)
+        middle = (len(groups) - 1) / 2
+        shift = 0.13 * (k - middle)
+        positions = np.arange(len(lines)) + shift
+        _errorbar(axis, lines, positions, method)
     axis.set_xticks(range(len(backbones)), backbones)
     axis.set_xlim(-0.6, len(backbones) - 0.4)
     axis.set_ylabel(_scale_label(table))
@@ -209,7 +216,8 @@ def _draw_costs(axis, costs: Sequence[dict]) -> None:
         names[row["backbone"]] = f"{row['backbone']}\n{size}"
         seconds[row["method"]].append(row["seconds_per_image"])
     for method, heights in seconds.items():
-        axis.plot(heights, "o-", color=COLOURS[method], label=method)
+        colour = COLOURS[method]
+        axis.plot(heights, "o-", color=colour, label=method)
     axis.set_xticks(range(len(names)), names.values(), fontsize=8)
     axis.set_xlabel("parameters of the backbone")
     axis.set_ylabel("training step, seconds an image")

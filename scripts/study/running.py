@@ -32,11 +32,14 @@ def split_words(text: str) -> list[str]:
 def whole_numbers(flag: str, text: str, least: int) -> tuple[int, ...]:
     """Return the numbers of a flag, each once. Raise ValueError for other text."""
     words = split_words(text)
-    if not all(word.isdecimal() and is_whole(int(word), least) for word in words):
-        raise ValueError(
-            f"{flag}: whole numbers from {least}, comma separated, not {text!r}"
-        )
-    return tuple(dict.fromkeys(int(word) for word in words))
+    numbers = []
+    for word in words:
+        if not word.isdecimal() or not is_whole(int(word), least):
+            raise ValueError(
+                f"{flag}: whole numbers from {least}, comma separated, not {text!r}"
+            )
+        numbers.append(int(word))
+    return tuple(dict.fromkeys(numbers))
 
 
 def run_jobs(
@@ -64,8 +67,10 @@ def run_jobs(
     from trainers.engine.run_dir import check_folder, exclusive_folder
 
     place = Place(args.output_dir, args.root)
-    is_pocket = all(job.settings["backbone"] == "pocket" for job in plan)
-    lines = [*lines, *_progress_lines(plan, args, place, is_pocket, show_images)]
+    backbones = {job.settings["backbone"] for job in plan}
+    is_pocket = backbones <= {"pocket"}
+    progress = _progress_lines(plan, args, place, is_pocket, show_images)
+    lines = [*lines, *progress]
     sys.stdout.write("\n".join(lines) + "\n")
     if args.dry_run:
         return 0
@@ -76,7 +81,8 @@ def run_jobs(
     tasks = dict.fromkeys(task for job in plan for task in job.settings["tasks"])
     with exclusive_folder(folder):
         # those of the pocket suite are written before several processes want them
-        pocket.ensure_all([task for task in tasks if task in pocket.SPECS])
+        embedded = [task for task in tasks if task in pocket.SPECS]
+        pocket.ensure_all(embedded)
         machine = {
             "cpu": processor_name(),
             "cores": os.cpu_count(),
@@ -91,7 +97,8 @@ def run_jobs(
         )
         write(folder)
     code = execution.summarise(result, log)
-    log.info("%s in %s", written.split(".")[0], os.path.join(args.output_dir, written))
+    name = written.split(".")[0]
+    log.info("%s in %s", name, os.path.join(args.output_dir, written))
     return code
 
 

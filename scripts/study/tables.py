@@ -94,14 +94,16 @@ def build(item: Item, folder: Path, compare: bool) -> Table:
     lines = []
     for row in item.rows:
         line = _read_line(row, folder)
-        for column, cell in line_cells(line.scores, item.tasks, item.tasks).items():
+        cells_by_column = line_cells(line.scores, item.tasks, item.tasks)
+        for column, cell in cells_by_column.items():
             values = cell.values
             if row.column.startswith("zero_shot"):
                 values = values[:1]  # nothing of it depends on the seed
             key = (item.name, " / ".join(row.labels), column)
             line.cells[column] = Cell(values, *paper.get(key, ()))
         lines.append(line)
-    return Table(item.name, item.title, item.label_names, (AVERAGE, *item.tasks), lines)
+    columns = (AVERAGE, *item.tasks)
+    return Table(item.name, item.title, item.label_names, columns, lines)
 
 
 def _read_line(row: Row, folder: Path) -> Line:
@@ -122,7 +124,8 @@ def _read_line(row: Row, folder: Path) -> Line:
             best = validation.index(max(validation))
         if row.column not in records[best]:  # of an earlier version
             continue
-        line.scores.setdefault(seed, {})[task] = records[best][row.column]
+        score = records[best][row.column]
+        line.scores.setdefault(seed, {})[task] = score
         if len(runs) > 1:
             line.chosen.setdefault(seed, {})[task] = best
     return line
@@ -139,7 +142,8 @@ def line_cells(
     averages = []
     for by_task in scores.values():
         if by_task.keys() >= set(averaged):
-            averages.append(statistics.fmean(by_task[task] for task in averaged))
+            values = [by_task[task] for task in averaged]
+            averages.append(statistics.fmean(values))
     cells = {AVERAGE: Cell(tuple(averages))}
     for task in columns:
         found = [by_task[task] for by_task in scores.values() if task in by_task]
@@ -185,12 +189,16 @@ def _text_rows(
     """Return the table's header and rows as texts, and the alignment of columns."""
     clean = latex_text if latex else markdown_text
     names = [clean(short(column)) for column in columns]
-    rows = [[*map(clean, table.label_names), *names]]
+    digits = table.digits
+    heads = map(clean, table.label_names)
+    rows = [[*heads, *names]]
     for line in table.lines:
         cells = [line.cells[column] for column in columns]
-        numbers = [number(cell, latex, table.digits) for cell in cells]
-        rows.append([*map(clean, line.labels), *numbers])
-    return rows, "l" * len(table.label_names) + "r" * len(columns)
+        numbers = [number(cell, latex, digits) for cell in cells]
+        labels = map(clean, line.labels)
+        rows.append([*labels, *numbers])
+    alignment = "l" * len(table.label_names)
+    return rows, alignment + "r" * len(columns)
 
 
 def markdown(table: Table, columns: Sequence[str] = ()) -> str:
@@ -218,7 +226,8 @@ def latex(table: Table) -> str:
 
 def latex_text(text: str) -> str:
     """Return text in which nothing means something to LaTeX."""
-    return "".join(LATEX.get(character, character) for character in printable(text))
+    escaped = [LATEX.get(character, character) for character in printable(text)]
+    return "".join(escaped)
 
 
 def markdown_text(text: str) -> str:
@@ -231,9 +240,10 @@ def tidy(table: Table) -> str:
     numbers = ["mean", "std", "seeds", "paper", "paper_std"]
     rows = [[*table.label_names, "task", *numbers]]
     for labels, column, cell in cells(table):
-        measured = [_decimals(cell.mean, 4), _decimals(cell.std, 4), len(cell.values)]
+        measured = [_decimals(cell.mean, 4), _decimals(cell.std, 4)]
         paper = [_decimals(cell.paper, 2), _decimals(cell.paper_std, 2)]
-        rows.append([*labels, column, *measured, *paper])
+        seeds = len(cell.values)
+        rows.append([*labels, column, *measured, seeds, *paper])
     return csv_text(rows)
 
 
@@ -254,11 +264,13 @@ def to_dict(table: Table) -> dict:
     for line in table.lines:
         row = {"labels": line.labels, "cells": {}}
         for column, cell in line.cells.items():
-            numbers = {"mean": cell.mean, "std": cell.std, "values": cell.values}
-            row["cells"][column] = numbers | {"paper": cell.paper}
-        rows.append(row | {"scores": line.scores, "chosen": line.chosen})
-    about = {"item": table.name, "title": table.title, "label_names": table.label_names}
-    return about | {"rows": rows}
+            numbers = {"mean": cell.mean, "std": cell.std}
+            numbers |= {"values": cell.values, "paper": cell.paper}
+            row["cells"][column] = numbers
+            row |= {"scores": line.scores, "chosen": line.chosen}
+            rows.append(row)
+    about = {"item": table.name, "title": table.title}
+    return about | {"label_names": table.label_names, "rows": rows}
 
 
 def write(table: Table, out: Path, text: str = "") -> None:

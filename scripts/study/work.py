@@ -80,14 +80,16 @@ def build_run(job: Job, place: Place):
             related = group_of(settings["group"], tasks[0], folder)
         trains = settings["stage"] != "evaluation"
         (run,) = stages.target_runs(cfg, tasks, related, start, trains=trains)
-    cfg = with_overrides(run.cfg, OUTPUT_DIR=str(folder / job.name))
+    own_folder = str(folder / job.name)
+    cfg = with_overrides(run.cfg, OUTPUT_DIR=own_folder)
     return replace(run, cfg=cfg, resume=True)
 
 
 def group_of(group: dict, target: str, folder: Path) -> dict[str, list[str]]:
     """Return target -> the tasks it is grouped with, from the matrix of a transfer job."""
     matrix = read_square_matrix(folder / group["transfer"] / "scores.csv")
-    chosen = groups.choose(matrix, group["size"], group["worst"])
+    size = group["size"]
+    chosen = groups.choose(matrix, size, group["worst"])
     return {target: chosen[target]}
 
 
@@ -139,7 +141,8 @@ def _fingerprint(key: tuple) -> str:
     from trainers.engine.config import settings
 
     text = json.dumps(settings(_configuration(*key)))
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    fingerprint = hashlib.sha256(text.encode()).hexdigest()
+    return fingerprint[:16]
 
 
 def _done(job: Job) -> dict:
@@ -154,15 +157,18 @@ def _transfer(job: Job, place: Place) -> None:
     from trainers.engine.config import with_overrides
     from trainers.engine.scoring import score_prompts
 
-    tasks, folder = job.settings["tasks"], Path(place.folder)
+    tasks = job.settings["tasks"]
+    folder = Path(place.folder)
     cfg = with_overrides(configuration_of(job), DATASET__ROOT=place.root)
     prompts = [folder / name for name in job.settings["prompts"]]
-    matrix = Matrix.square(tasks, score_prompts(prompts, cfg, tasks))
+    scores = score_prompts(prompts, cfg, tasks)
+    matrix = Matrix.square(tasks, scores)
     out = folder / job.name
     write_matrix(out / "scores.csv", matrix)
     write_matrix(out / "normalised.csv", normalised(matrix))
+    largest = min(3, len(tasks))
     for order in ("best", "worst"):
-        for size in range(2, min(3, len(tasks)) + 1):
+        for size in range(2, largest + 1):
             chosen = groups.choose(matrix, size, order == "worst")
             text = groups.to_yaml(chosen, f"{order} groups of {size}")
             write_text(out / f"groups_{order}{size}.yaml", text)

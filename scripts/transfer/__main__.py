@@ -93,13 +93,15 @@ def run(args: argparse.Namespace) -> int:
     trainers.register_all()
     datasets.register_all()
     tasks = _checked_tasks(args)
-    pocket.ensure_all([name for name in tasks if name in pocket.SPECS])
+    embedded = [name for name in tasks if name in pocket.SPECS]
+    pocket.ensure_all(embedded)
     plans = _checked_plans(args, tasks)
     for method, runs in plans.items():
         folder = args.output_dir / label(args, method)
         if learn(runs, folder, args):
             return 1
-        found = transfer(folder, runs, tasks, execution.processes(args))
+        processes = execution.processes(args)
+        found = transfer(folder, runs, tasks, processes)
         log_lines(log, summary(found))
         log.info("  %s", os.path.relpath(folder))
     return 0
@@ -115,7 +117,8 @@ def _checked_tasks(args: argparse.Namespace) -> list[str]:
     if args.tasks is not None and not split_words(args.tasks):
         raise ValueError(f"--tasks is {args.tasks!r}, which names no task")
     tasks = split_words(args.tasks or "") or [spec.task for spec in pocket.TARGETS]
-    if len({datasets.task_name(task) for task in tasks}) < max(2, len(tasks)):
+    names = {datasets.task_name(task) for task in tasks}
+    if len(names) < max(2, len(tasks)):
         raise ValueError("--tasks: at least two tasks, each once, are compared")
     check_folder(args.output_dir)
     return tasks
@@ -148,7 +151,8 @@ def learn(runs: Sequence[Run], folder: Path, args: argparse.Namespace) -> int:
         return 0
     jobs = Plan()
     for name, run in missing.items():
-        jobs.add(Job(name, "run", {"folder": str(run.folder)}))
+        settings = {"folder": str(run.folder)}
+        jobs.add(Job(name, "run", settings))
     work = (perform, missing)
     with exclusive_folder(folder):
         result = execution.execute(
@@ -183,7 +187,8 @@ def transfer(
         known = read_json(folder / "results.json")
         if known.get("key") == key:
             return known
-    matrix = Matrix.square([datasets.task_name(task) for task in tasks], scores)
+    names = [datasets.task_name(task) for task in tasks]
+    matrix = Matrix.square(names, scores)
     return report(folder, runs, matrix, zero_shot, key)
 
 

@@ -31,22 +31,26 @@ class Matrix:
     @classmethod
     def square(cls, tasks: Sequence[str], scores: ArrayLike) -> Matrix:
         """Return the matrix (T, T) whose sources are its targets, in the same order."""
-        return cls(tuple(tasks), tuple(tasks), np.asarray(scores, dtype=float))
+        names = tuple(tasks)
+        return cls(names, names, np.asarray(scores, dtype=float))
 
 
 def normalised(matrix: Matrix) -> Matrix:
     """Return each column divided by its best entry (paper, Figure 4), if it is > 0."""
     scores = matrix.scores
     best = scores.max(axis=0)
-    shares = np.divide(scores, best, out=np.zeros_like(scores), where=best > 0)
+    zeros = np.zeros_like(scores)
+    shares = np.divide(scores, best, out=zeros, where=best > 0)
     return Matrix(matrix.sources, matrix.targets, shares)
 
 
 def write_matrix(path: Path, matrix: Matrix, decimals: int = 6) -> None:
     """Write a matrix as CSV: targets in the first row, sources in the first column."""
     rows = [["source", *matrix.targets]]
-    for source, row in zip(matrix.sources, matrix.scores.tolist(), strict=True):
-        rows.append([source, *(f"{value:.{decimals}f}" for value in row)])
+    scores = matrix.scores.tolist()
+    for source, row in zip(matrix.sources, scores, strict=True):
+        texts = [f"{value:.{decimals}f}" for value in row]
+        rows.append([source, *texts])
     write_text(path, csv_text(rows))
 
 
@@ -60,18 +64,25 @@ def read_matrix(path: str | Path) -> Matrix:
     lines = _read_lines(path)
     if not lines:
         return Matrix((), (), np.empty((0, 0)))
-    targets = _distinct(lines[0][1:], "column", path)
-    sources = _distinct([line[0] for line in lines[1:]], "row", path)
+    header, *lines = lines
+    targets = _distinct(header[1:], "column", path)
+    first_cells = [line[0] for line in lines]
+    sources = _distinct(first_cells, "row", path)
     rows = []
-    for source, (_, *cells) in zip(sources, lines[1:], strict=True):
+    for source, line in zip(sources, lines, strict=True):
+        cells = line[1:]
         if len(cells) != len(targets):
             raise ValueError(
                 f"{path.name}: row {source!r} has {len(cells)} scores, there are {len(targets)} columns"
             )
         pairs = zip(targets, cells, strict=True)
-        rows.append([_read_score(cell, source, target, path) for target, cell in pairs])
+        row = []
+        for target, cell in pairs:
+            row.append(_read_score(cell, source, target, path))
+        rows.append(row)
     shape = (len(sources), len(targets))
-    return Matrix(sources, targets, np.array(rows, dtype=float).reshape(shape))
+    scores = np.array(rows, dtype=float).reshape(shape)
+    return Matrix(sources, targets, scores)
 
 
 def read_square_matrix(path: str | Path) -> Matrix:
@@ -89,10 +100,13 @@ def read_square_matrix(path: str | Path) -> Matrix:
             kind = "row" if odd[0] in matrix.sources else "column"
             message += f"; {odd[0]!r} is only a {kind}"
         raise ValueError(message)
-    scores = matrix.scores[[matrix.sources.index(task) for task in matrix.targets]]
-    for row, column in np.argwhere(~np.isfinite(scores)):
+    order = [matrix.sources.index(task) for task in matrix.targets]
+    scores = matrix.scores[order]
+    unknown = np.argwhere(~np.isfinite(scores))
+    for row, column in unknown:
         if row != column:
-            source, target = matrix.targets[row], matrix.targets[column]
+            source = matrix.targets[row]
+            target = matrix.targets[column]
             raise ValueError(
                 f"{path.name}: {source} on {target} is {str(scores[row, column])!r}, not a number"
             )

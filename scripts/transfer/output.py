@@ -35,7 +35,8 @@ def report(
     cfg = runs[0].cfg
     shares = normalised(matrix)
     tasks = [run.cfg.DATASET.DATASET for run in runs]
-    similar = similarities(cfg, tasks, [run.folder for run in runs])
+    folders = [run.folder for run in runs]
+    similar = similarities(cfg, tasks, folders)
     predictors = {}
     for name, description in PREDICTORS.items():
         found = agreement(matrix.scores, similar[name])
@@ -75,7 +76,8 @@ def write_pairs(
 ) -> None:
     """Write a row for each source and target: score, share, similarities."""
     rows = [["source", "target", "score", "normalised", *similar]]
-    columns = np.stack([matrix.scores, shares.scores, *similar.values()], axis=-1)
+    values = [matrix.scores, shares.scores, *similar.values()]
+    columns = np.stack(values, axis=-1)
     for row, source in enumerate(matrix.sources):
         for column, target in enumerate(matrix.targets):
             numbers = [f"{value:.6f}" for value in columns[row, column]]
@@ -85,7 +87,8 @@ def write_pairs(
 
 def summary(value: dict) -> str:
     """Return the main results of results.json, in a few lines."""
-    matrix, zero_shot = np.array(value["scores"]), np.array(value["zero_shot"])
+    matrix = np.array(value["scores"])
+    zero_shot = np.array(value["zero_shot"])
     on_diagonal = np.eye(len(matrix), dtype=bool)
     lines = [
         f"{value['trainer']}: mean score of a prompt on its own task {matrix[on_diagonal].mean():.1f}, "

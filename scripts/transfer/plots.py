@@ -32,12 +32,15 @@ def heat_maps(
 
     side = max(4.0, 0.42 * len(names) + 2.0)
     size = (side + 0.8, side * len(maps))
-    lowest = min(float(values.min()) for values in maps.values())
+    minima = [float(values.min()) for values in maps.values()]
+    lowest = min(minima)
     figure, axes = plt.subplots(
         len(maps), 1, figsize=size, layout="constrained", squeeze=False
     )
     ticks = (range(len(names)), names)
-    for axis, (name, values) in zip(axes[:, 0], maps.items(), strict=True):
+    column = axes[:, 0]
+    for axis, name in zip(column, maps, strict=True):
+        values = maps[name]
         image = axis.imshow(values, cmap="viridis", vmin=lowest, vmax=1.0)
         turned = {"rotation": 60, "ha": "right", "rotation_mode": "anchor"}
         axis.set_xticks(*ticks, fontsize=9, **turned)
@@ -68,7 +71,9 @@ def _write_numbers(axis, values: np.ndarray, lowest: float) -> None:
         text = "1"
         if value < 0.995:
             text = f"{value:.2f}".replace("0.", ".", 1)
-        style = {"color": "black" if value > middle else "white", "fontsize": 7}
+        colour = "black" if value > middle else "white"
+        style = {"color": colour, "fontsize": 7}
         weight = "bold" if row == column else "normal"
         centred = {"ha": "center", "va": "center"}
-        axis.text(column, row, text, fontweight=weight, **style, **centred)
+        style |= {"fontweight": weight, **centred}
+        axis.text(column, row, text, **style)

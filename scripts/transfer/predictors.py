@@ -40,9 +40,11 @@ def prompt_vectors(folders: Sequence[str | Path]) -> np.ndarray:
     for folder in folders:
         prompt = read_prompt(folder)[0].eval()
         contexts = [one for one in prompt.contexts()[:2] if one is not None]
-        flat = torch.cat([context.detach().flatten() for context in contexts])
+        parts = [context.detach().flatten() for context in contexts]
+        flat = torch.cat(parts)
         rows.append(flat.double().numpy())
-    if len({len(row) for row in rows}) > 1:
+    lengths = {len(row) for row in rows}
+    if len(lengths) > 1:
         raise ValueError(
             "prompts of different sizes (class-specific contexts?) cannot be compared with each other"
         )
@@ -57,11 +59,14 @@ def task_vectors(cfg, tasks: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
     classes, images = [], []
     for name in tasks:
         task = build_task(cfg, name)
-        shown = build_images(cfg, [task], "train", store.backbone.preprocessing)
+        preprocessing = store.backbone.preprocessing
+        shown = build_images(cfg, [task], "train", preprocessing)
         features = store.features(shown, in_files=False)
         of_classes = class_features(store.encoder, task)
-        classes.append(of_classes.double().mean(0).cpu().numpy())
-        images.append(features.double().mean(0).cpu().numpy())
+        class_mean = of_classes.double().mean(0)
+        classes.append(class_mean.cpu().numpy())
+        image_mean = features.double().mean(0)
+        images.append(image_mean.cpu().numpy())
     return np.stack(classes), np.stack(images)
 
 
@@ -69,7 +74,8 @@ def similarity(vectors: np.ndarray) -> np.ndarray:
     """Return the cosines (N, N) of rows (N, d) after their mean is subtracted."""
     centred = vectors - vectors.mean(axis=0)
     length = np.linalg.norm(centred, axis=1, keepdims=True)
-    unit = np.divide(centred, length, out=np.zeros_like(centred), where=length > 0)
+    zeros = np.zeros_like(centred)
+    unit = np.divide(centred, length, out=zeros, where=length > 0)
     return unit @ unit.T
 
 
@@ -78,7 +84,8 @@ def similarities(
 ) -> dict[str, np.ndarray]:
     """Return the similarities (T, T) of tasks and prompts by each predictor."""
     classes, images = task_vectors(cfg, tasks)
-    vectors = {"prompts": prompt_vectors(folders), "classes": classes, "images": images}
+    vectors = {"classes": classes, "images": images}
+    vectors["prompts"] = prompt_vectors(folders)
     return {name: similarity(vectors[name]) for name in PREDICTORS}
 
 
@@ -97,7 +104,8 @@ def rank_correlations(scores: np.ndarray, guess: np.ndarray) -> np.ndarray:
     """
     values = []
     for k, (one, other) in enumerate(zip(scores.T, guess.T, strict=True)):
-        values.append(spearman(np.delete(one, k), np.delete(other, k)))
+        others = np.delete(one, k)
+        values.append(spearman(others, np.delete(other, k)))
     return np.array(values)
 
 
@@ -114,8 +122,10 @@ def agreement(scores: np.ndarray, guess: np.ndarray) -> dict:
     found: dict = {"mean": None, "low": None, "high": None, "targets": len(known)}
     if len(known):
         low, high = mean_interval(known)
-        found.update(mean=float(known.mean()), low=low, high=high)
-    by_target = np.where(is_known, values.astype(object), None)
+        mean = float(known.mean())
+        found.update(mean=mean, low=low, high=high)
+    values_or_none = values.astype(object)
+    by_target = np.where(is_known, values_or_none, None)
     return found | {"by_target": by_target.tolist()}
 
 
@@ -135,16 +145,19 @@ def compare_over_seeds(
     """
     values: dict[str, list[np.ndarray]] = defaultdict(list)
     for seed, matrix in matrices.items():
-        for name, guess in _guesses(method, seed, matrix, runs, root).items():
+        guesses = _guesses(method, seed, matrix, runs, root)
+        for name, guess in guesses.items():
             correlations = np.nan_to_num(rank_correlations(matrix.scores, guess))
             values[name].append(correlations)
     found = []
     for name, by_seed in values.items():
         means = np.mean(by_seed, axis=0)
         low, high = mean_interval(means)
-        record = {"method": method, "predictor": name, "spearman": float(means.mean())}
-        by_target = dict(zip(matrix.targets, means.tolist(), strict=True))
-        found.append(record | {"low": low, "high": high, "targets": by_target})
+        record: dict = {"method": method, "predictor": name}
+        record["spearman"] = float(means.mean())
+        record |= {"low": low, "high": high}
+        pairs = zip(matrix.targets, means.tolist(), strict=True)
+        found.append(record | {"targets": dict(pairs)})
     return found
 
 
@@ -160,10 +173,12 @@ def _guesses(
     }
     guesses = {}
     for name, values in by_source.items():
-        guesses[name] = np.repeat(values[:, None], len(tasks), 1)
+        column = values[:, None]
+        guesses[name] = np.repeat(column, len(tasks), 1)
     folders = _prompt_folders(method, seed, tasks, runs)
     if folders:
-        similar = similarities(configuration_of(folders[0], root), tasks, folders)
+        cfg = configuration_of(folders[0], root)
+        similar = similarities(cfg, tasks, folders)
         guesses["similarity of the prompts"] = similar["prompts"]
         guesses["similarity of the class names' features"] = similar["classes"]
         guesses["similarity of the training images' features"] = similar["images"]

@@ -55,14 +55,16 @@ def transfer_matrix(
     missing = [task for task in tasks if task_name(task) not in columns]
     for task, column in _score_tasks(run_folders, missing, cfg, jobs):
         name = task_name(task)
-        columns[name] = {"key": keys[name], "zero_shot": column.pop(), "scores": column}
+        plain = column.pop()
+        columns[name] = {"key": keys[name], "zero_shot": plain}
+        columns[name]["scores"] = column
         if kept:
             ordered = {name: columns[name] for name in keys if name in columns}
             write_json(kept, ordered, indent=1)
         done(len(columns))
-    matrix = np.array([columns[name]["scores"] for name in keys]).T
-    zero_shot = np.array([columns[name]["zero_shot"] for name in keys])
-    return matrix, zero_shot
+    scores = [columns[name]["scores"] for name in keys]
+    zero_shot = [columns[name]["zero_shot"] for name in keys]
+    return np.array(scores).T, np.array(zero_shot)
 
 
 def configuration_of(folder: Path, root: str = ""):
@@ -90,13 +92,16 @@ def _score_tasks(
         jobs = 1
     size = 1
     if jobs > 1:
-        size = math.ceil(len(tasks) / (4 * jobs))
-    shares = [tasks[first : first + size] for first in range(0, len(tasks), size)]
+        most_shares = 4 * jobs
+        size = math.ceil(len(tasks) / most_shares)
+    starts = range(0, len(tasks), size)
+    shares = [tasks[first : first + size] for first in starts]
     score = partial(_score_share, prompts, cfg)
     for index, scores in each(score, shares, jobs):
         if isinstance(scores, Exception):
             raise scores
-        yield from zip(shares[index], scores.T.tolist(), strict=True)
+        columns = scores.T.tolist()
+        yield from zip(shares[index], columns, strict=True)
 
 
 def _score_share(prompts: list[Prompt | None], cfg, tasks: list[str]) -> np.ndarray:
@@ -114,7 +119,8 @@ def _column_keys(
         path = Path(folder) / "prompts.safetensors"
         if not path.is_file():
             raise FileNotFoundError(f"{folder} holds no prompt (no {path.name})")
-        prompts.append(hashlib.sha256(path.read_bytes()).hexdigest()[:16])
+        fingerprint = hashlib.sha256(path.read_bytes()).hexdigest()
+        prompts.append(fingerprint[:16])
     settings = []
     for key, value in flatten(without_local_paths(cfg)):
         if key.startswith(SHARED):
@@ -126,6 +132,8 @@ def _column_keys(
         for folder in run_folders:
             check_class_list(folder, task.classnames)
         labels = [sample.labels for sample in task.test]
-        test = (fingerprints.of_images(task.test), labels, task.classnames, task.metric)
-        keys[task_name(name)] = fingerprints.of_text(prompts, settings, *test)[:32]
+        images = fingerprints.of_images(task.test)
+        test = (images, labels, task.classnames, task.metric)
+        key = fingerprints.of_text(prompts, settings, *test)
+        keys[task_name(name)] = key[:32]
     return keys

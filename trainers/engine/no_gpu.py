@@ -19,6 +19,7 @@ FACTORIES = (
     *("linspace", "ones", "ones_like", "rand", "rand_like", "randint", "randn"),
     *("randn_like", "randperm", "tensor", "zeros", "zeros_like"),
 )
+METHODS = ("new_empty", "new_full", "new_ones", "new_tensor", "new_zeros")
 KEPT, FLOAT32 = "keeps tensors on the CPU", "keeps float32, the precision on a CPU"
 
 
@@ -37,6 +38,8 @@ def kept_on_cpu() -> Iterator[None]:
         for name in FACTORIES:
             _replace(stack, torch, name, note)
         _replace(stack, torch, "load", note)
+        for name in METHODS:
+            _replace(stack, Tensor, name, note)
         for name in ("to", "type"):
             _replace(stack, Tensor, name, note, converts=True)
         to = Tensor.to
