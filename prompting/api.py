@@ -19,35 +19,4 @@ from prompting.task_aware import SoftCPTPrompt
 from prompting.tokens import words_to_context
 from prompting.unified import UnifiedPrompt
 
-__all__ = [
-    "AnchoredPrompt",
-    "Backbone",
-    "ClipShape",
-    "Contexts",
-    "HeadPrompt",
-    "IVLPPrompt",
-    "MMRLPPPrompt",
-    "MMRLPrompt",
-    "MaPLePrompt",
-    "Predictor",
-    "Preprocessing",
-    "Prompt",
-    "PromptedCLIP",
-    "SoftCPTPrompt",
-    "TCPPrompt",
-    "TextPrompt",
-    "UnifiedPrompt",
-    "VisualPrompt",
-    "build_prompt",
-    "check_fits",
-    "clip_shape",
-    "count_parameters",
-    "load",
-    "load_backbone",
-    "load_pocket",
-    "load_prompts",
-    "load_state",
-    "prompt_from_reference",
-    "save_prompts",
-    "words_to_context",
-]
+__all__ = [name for name in dir() if not name.startswith("_")]

@@ -3,13 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from prompting.prompts import (
-    Contexts,
-    Prompt,
-    check_init,
-    check_positive,
-    register,
-)
+from prompting.prompts import Contexts, Prompt, check_init, check_positive, register
 
 
 class ClassMap(nn.Module):
@@ -66,9 +60,7 @@ class TCPPrompt(Prompt):
 
     def contexts(self) -> Contexts:
         return Contexts(
-            text=self.ctx.unsqueeze(0),
-            class_map=self.class_map,
-            class_block=self.block,
+            text=self.ctx.unsqueeze(0), class_map=self.class_map, class_block=self.block
         )
 
     def config(self) -> dict:

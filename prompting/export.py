@@ -35,18 +35,11 @@ class FixedClasses(nn.Module):
         task: str | None = None,
     ) -> None:
         super().__init__()
-        self.names, rows = predictor.choose_classes(classes, task)
+        self.names, _ = predictor.choose_classes(classes, task)
         self.model = predictor.model
+        self.register_buffer("class_features", predictor.class_features(classes, task))
         with torch.no_grad():
             self.contexts = self.model.contexts()
-            features = self.model.encode_classes(
-                self.names,
-                predictor.templates(task),
-                self.contexts,
-                rows,
-                task=predictor.task_name(task),
-            )
-        self.register_buffer("class_features", features)
 
     def forward(self, images: Tensor) -> Tensor:
         features = self.model.encode_images(images, self.contexts)

@@ -32,21 +32,11 @@ class ImageTower(Protocol):
     """
 
     unsupported_reason: str
-
-    @property
-    def width(self) -> int: ...
-
-    @property
-    def layers(self) -> int: ...
-
-    @property
-    def patch_size(self) -> int: ...
-
-    @property
-    def prefix_tokens(self) -> int: ...
-
-    @property
-    def recomputes(self) -> bool: ...
+    width: int
+    layers: int
+    patch_size: int
+    prefix_tokens: int
+    recomputes: bool
 
     def embed(self, images: Tensor) -> Tensor:
         """Return the input of the first block (B, prefix_tokens + patches, width)."""
@@ -68,7 +58,7 @@ class ImageTower(Protocol):
 class ClipTower:
     """The facts of an open_clip `VisionTransformer`, or why it takes no tokens."""
 
-    prefix_tokens = 1
+    prefix_tokens: int = 1
 
     def __init__(self, visual: nn.Module) -> None:
         from open_clip.transformer import VisionTransformer
@@ -81,22 +71,11 @@ class ClipTower:
             self.unsupported_reason = (
                 "this VisionTransformer does not read its result from the class token"
             )
-
-    @property
-    def width(self) -> int:
-        return self.visual.conv1.out_channels
-
-    @property
-    def layers(self) -> int:
-        return len(self.visual.transformer.resblocks)
-
-    @property
-    def patch_size(self) -> int:
-        return self.visual.conv1.kernel_size[0]
-
-    @property
-    def recomputes(self) -> bool:
-        return self.visual.transformer.grad_checkpointing
+        else:
+            self.width: int = visual.conv1.out_channels
+            self.layers = len(visual.transformer.resblocks)
+            self.patch_size: int = visual.conv1.kernel_size[0]
+            self.recomputes: bool = visual.transformer.grad_checkpointing
 
     def embed(self, images: Tensor) -> Tensor:
         visual = self.visual

@@ -432,10 +432,7 @@ class PromptedCLIP(nn.Module):
         return self._class_features.get(key, len(classes), encode)
 
     def _encode_sentences(
-        self,
-        classes: tuple[str, ...],
-        templates: tuple[str, ...],
-        unit_templates: bool,
+        self, classes: tuple[str, ...], templates: tuple[str, ...], unit_templates: bool
     ) -> Tensor:
         device = self.clip.logit_scale.device
         # Ordinary float32 tensors, whatever mode the first caller is in: a later one

@@ -7,13 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from prompting.inserted import Insertion
-from prompting.prompts import (
-    Contexts,
-    Prompt,
-    check_positive,
-    full_precision,
-    register,
-)
+from prompting.prompts import Contexts, Prompt, check_positive, full_precision, register
 
 
 @register

@@ -39,26 +39,17 @@ class ClipShape:
 
 def clip_shape(clip: CLIP) -> ClipShape:
     """Return the sizes of an open_clip CLIP."""
-    visual = clip.visual
-    tower = image_tower(visual)
-    reason = tower.unsupported_reason
-    image_width: int | None = None
-    image_layers: int | None = None
-    patch_size: int | None = None
-    if not reason:
-        image_width = tower.width
-        image_layers = tower.layers
-        patch_size = tower.patch_size
+    tower = image_tower(clip.visual)
     return ClipShape(
         embed_dim=_embed_dim(clip),
         text_width=clip.ln_final.weight.shape[0],
         text_layers=len(clip.transformer.resblocks),
         context_length=clip.positional_embedding.shape[0],
-        image_tower=type(visual).__name__,
-        image_width=image_width,
-        image_layers=image_layers,
-        patch_size=patch_size,
-        unsupported_reason=reason,
+        image_tower=type(clip.visual).__name__,
+        image_width=getattr(tower, "width", None),
+        image_layers=getattr(tower, "layers", None),
+        patch_size=getattr(tower, "patch_size", None),
+        unsupported_reason=tower.unsupported_reason,
     )
 
 

@@ -134,11 +134,7 @@ def project_text(clip: CLIP, x: Tensor) -> Tensor:
 
 
 def _embed(
-    clip: CLIP,
-    ids: Tensor,
-    slots: Tensor,
-    context: Tensor | None,
-    start: int,
+    clip: CLIP, ids: Tensor, slots: Tensor, context: Tensor | None, start: int
 ) -> Tensor:
     """Return embeddings (B, L, width) of the tokens from `start`: words, contexts in
     their slots, and positions.

@@ -23,26 +23,12 @@ class TimmTower:
         self.trunk = visual.trunk
         self.unsupported_reason = _unsupported_reason(visual)
         self._rotation: Tensor | None = None
-
-    @property
-    def width(self) -> int:
-        return self.trunk.embed_dim
-
-    @property
-    def layers(self) -> int:
-        return len(self.trunk.blocks)
-
-    @property
-    def patch_size(self) -> int:
-        return self.trunk.patch_embed.feat_ratio()
-
-    @property
-    def prefix_tokens(self) -> int:
-        return self.trunk.num_prefix_tokens
-
-    @property
-    def recomputes(self) -> bool:
-        return self.trunk.grad_checkpointing
+        if not self.unsupported_reason:
+            self.width: int = self.trunk.embed_dim
+            self.layers = len(self.trunk.blocks)
+            self.patch_size: int = self.trunk.patch_embed.feat_ratio()
+            self.prefix_tokens: int = self.trunk.num_prefix_tokens
+            self.recomputes: bool = self.trunk.grad_checkpointing
 
     def embed(self, images: Tensor) -> Tensor:
         trunk = self.trunk

@@ -4,9 +4,7 @@ import os
 from pathlib import Path
 
 from prompting.backbones import hub_models
-from prompting.backbones.weights import (
-    SUFFIXES,
-)
+from prompting.backbones.weights import SUFFIXES
 
 LOCAL_PREFIX = "local-dir:"
 ALIASES = {
