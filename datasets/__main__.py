@@ -43,100 +43,79 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    def add(name: str, run: Callable, help: str) -> argparse.ArgumentParser:
-        command = commands.add_parser(name, help=help)
+    def command(
+        name: str, run: Callable, summary: str, sets: str | None = None
+    ) -> Callable:
+        """Add a command, of `sets` sets below a data root if it is given, and return
+        the function that adds its arguments.
+        """
+        command = commands.add_parser(name, help=summary)
         command.set_defaults(run=run)
-        return command
+        add = command.add_argument
+        if sets:
+            add("names", nargs=sets, metavar="NAME")
+            add("--root", required=True, metavar="ROOT", help="data root")
+        return add
 
-    command = add("list", _list, "all sets: suite, classes, metric, images, folder")
-    command.add_argument("--suite", choices=SUITES, help="those of one suite")
-    command.add_argument("--json", action="store_true", help="as json")
+    text = "all sets: suite, classes, metric, images, folder"
+    add = command("list", _list, text)
+    add("--suite", choices=SUITES, help="those of one suite")
+    add("--json", action="store_true", help="as json")
 
     text = "one set, with its class names in label order and its templates"
-    command = add("show", _show, text)
-    command.add_argument("name", metavar="NAME")
+    add = command("show", _show, text)
+    add("name", metavar="NAME")
     text = "name, suite, classes, metric, label_kind and templates as json"
-    command.add_argument("--json", action="store_true", help=text)
+    add("--json", action="store_true", help=text)
 
     text = "what is present, missing or damaged; changes nothing"
-    command = add("doctor", _doctor, text)
-    _add_names(command, "*")
+    add = command("doctor", _doctor, text, sets="*")
     text = "index files and zip directories alone, without reading images"
-    command.add_argument("--quick", action="store_true", help=text)
-    command.add_argument(
-        "--workers",
-        type=int,
-        default=os.cpu_count() or 1,
-        metavar="N",
-        help="threads that read images",
-    )
-    command.add_argument("--all", action="store_true", help="write every finding out")
-    command.add_argument("--json", action="store_true", help="as json")
+    add("--quick", action="store_true", help=text)
+    text, workers = "threads that read images", os.cpu_count() or 1
+    add("--workers", type=int, default=workers, metavar="N", help=text)
+    add("--all", action="store_true", help="write every finding out")
+    add("--json", action="store_true", help="as json")
 
     text = "write the split file of a CoOp set from its raw annotations, or any set from a copy (--from)"
-    command = add("prepare", _prepare, text)
-    _add_names(command, "+")
-    command.add_argument(
-        "--from",
-        dest="origin",
-        choices=["wds", "parquet", "zip", "torchvision", "folder", "hub"],
-        help="write the set from a copy: webdataset shards, parquet files, a zip, torchvision's files, split folders, "
-        "or what the Hugging Face Hub has",
+    add = command("prepare", _prepare, text, sets="+")
+    forms = ["wds", "parquet", "zip", "torchvision", "folder", "hub"]
+    text = (
+        "write the set from a copy: webdataset shards, parquet files, a zip, torchvision's files, split folders, "
+        "or what the Hugging Face Hub has"
     )
-    command.add_argument(
-        "--at",
-        "--source",
-        dest="at",
-        metavar="PATH",
-        help="the copy, or a folder of copies (torchvision: default ROOT/torchvision; hub: where downloads are kept, "
-        "default ROOT/hub)",
+    add("--from", dest="origin", choices=forms, help=text)
+    text = (
+        "the copy, or a folder of copies (torchvision: default ROOT/torchvision; hub: where downloads are kept, "
+        "default ROOT/hub)"
     )
-    command.add_argument(
-        "--revision", default="", help="branch, tag or commit of the copy on the Hub"
-    )
-    command.add_argument("--offline", action="store_true", help="download nothing")
+    add("--at", "--source", dest="at", metavar="PATH", help=text)
+    text = "branch, tag or commit of the copy on the Hub"
+    add("--revision", default="", help=text)
+    add("--offline", action="store_true", help="download nothing")
 
     text = "fetch the files of a set; a stopped download is resumed"
-    command = add("download", _download, text)
-    _add_names(command, "+")
-    command.add_argument(
-        "--mirror",
-        default="",
-        metavar="URL",
-        help="a copy of the data root on a web server, to take the files from",
-    )
+    add = command("download", _download, text, sets="+")
+    text = "a copy of the data root on a web server, to take the files from"
+    add("--mirror", default="", metavar="URL", help=text)
 
     text = "write the images of a few-shot sample, a line of JSON each"
-    command = add("few-shot", _few_shot, text)
-    command.add_argument(
-        "name", metavar="NAME", help="a task, also folder:PATH or csv:FILE"
-    )
-    command.add_argument("--root", default="", metavar="ROOT", help="data root")
-    command.add_argument(
-        "--shots", type=int, required=True, help="training images per class"
-    )
-    command.add_argument("--seed", type=int, default=0)
-    command.add_argument(
-        "-o",
-        "--output",
-        required=True,
-        metavar="FILE",
-        help="train.py --fewshot FILE takes it back",
-    )
+    add = command("few-shot", _few_shot, text)
+    add("name", metavar="NAME", help="a task, also folder:PATH or csv:FILE")
+    add("--root", default="", metavar="ROOT", help="data root")
+    add("--shots", type=int, required=True, help="training images per class")
+    add("--seed", type=int, default=0)
+    text = "train.py --fewshot FILE takes it back"
+    add("-o", "--output", required=True, metavar="FILE", help=text)
 
     text = (
         "the unpacked images of wds: and parquet: tasks, and if their sources are there"
     )
-    command = add("cache", _cache, text)
+    add = command("cache", _cache, text)
     text = "remove those whose source is gone or changed"
-    command.add_argument("--remove", action="store_true", help=text)
-    command.add_argument("--json", action="store_true", help="as json")
+    add("--remove", action="store_true", help=text)
+    add("--json", action="store_true", help="as json")
     return parser
-
-
-def _add_names(command: argparse.ArgumentParser, count: str) -> None:
-    command.add_argument("names", nargs=count, metavar="NAME")
-    command.add_argument("--root", required=True, metavar="ROOT", help="data root")
 
 
 def _write(text: str) -> None:
@@ -323,7 +302,7 @@ def _few_shot(options: argparse.Namespace) -> None:
 
     from datasets import build_task
 
-    from .io.few_shot_lists import write_list
+    from .few_shot import write_list
 
     cfg = get_cfg_default()
     cfg.DATASET.ROOT = options.root

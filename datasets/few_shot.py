@@ -19,9 +19,10 @@ from pathlib import Path
 from toolkit.common.files import write_text
 from toolkit.common.structured import read_json
 
-from .io.few_shot_lists import find_listed, is_list, read_list
 from .task import Sample, Task
 
+# of a published list: a line of JSON for each training image
+FIELDS = ("_impath", "_label", "_domain", "_classname")
 VAL_SHOTS = 4  # CoOp: at most so many validation images per class
 
 
@@ -77,39 +78,24 @@ def split_val(
 
     Source: `get_dataloader` of Elevater_Toolkit_IC's evaluation/feature.py.
     """
-    multiclass = label_kind == "multiclass"
-    counts: Counter[int] = Counter()
-    for item in samples:
-        labels = item.labels[:1] if multiclass else item.labels
-        counts.update(set(labels))
-    wanted = [math.ceil(counts[label] * ratio) for label in range(num_classes)]
-    choose = _first_of_class if multiclass else _cover_classes
-    chosen = choose(samples, wanted)
-    train = [item for position, item in enumerate(samples) if position not in chosen]
-    return train, [samples[position] for position in sorted(chosen)]
-
-
-def _first_of_class(samples: Sequence[Sample], wanted: list[int]) -> set[int]:
-    chosen = set()
+    positions: list[list[int]] = [[] for _ in range(num_classes)]  # of each class
+    labels_of = []
     for position, item in enumerate(samples):
-        if item.labels and wanted[item.label] > 0:
-            wanted[item.label] -= 1
-            chosen.add(position)
-    return chosen
-
-
-def _cover_classes(samples: Sequence[Sample], wanted: list[int]) -> set[int]:
+        labels = item.labels[:1] if label_kind == "multiclass" else item.labels
+        labels_of.append(set(labels))
+        for label in labels_of[-1]:
+            positions[label].append(position)
+    wanted = [math.ceil(len(found) * ratio) for found in positions]
     chosen: set[int] = set()
     # an earlier class never lacks images again: amounts only fall
-    for label in range(len(wanted)):
-        for position, item in enumerate(samples):
-            if wanted[label] <= 0:
-                break
-            if label in item.labels and position not in chosen:
+    for label, found in enumerate(positions):
+        for position in found:
+            if wanted[label] > 0 and position not in chosen:
                 chosen.add(position)
-                for shown in set(item.labels):
+                for shown in labels_of[position]:
                     wanted[shown] -= 1
-    return chosen
+    train = [item for position, item in enumerate(samples) if position not in chosen]
+    return train, [samples[position] for position in sorted(chosen)]
 
 
 def sample_elevater(
@@ -286,7 +272,7 @@ def replay_record(task: Task, record: Mapping, shots: int) -> None:
     if not record["train"]:
         raise ValueError(f"{file}: its list train is empty")
     if "labels" in record:  # a published list
-        listed = find_listed(record, task.train_x)
+        listed = _find_listed(record, task.train_x)
         task.set_split(listed, [], None)
         return
     try:
@@ -299,8 +285,8 @@ def replay_record(task: Task, record: Mapping, shots: int) -> None:
 def _read_record(path: Path) -> dict:
     if not path.is_file():
         raise FileNotFoundError(f"DATASET.FEWSHOT: no file {path}")
-    if is_list(path):
-        return read_list(path)
+    if _is_list(path):
+        return _read_list(path)
     record = read_json(path)
     for key, kind in (("task", str), ("train", list), ("val", list)):
         if not isinstance(record, dict) or not isinstance(record.get(key), kind):
@@ -314,3 +300,67 @@ def _read_record(path: Path) -> dict:
         if type(record.get(key, 0)) is not int:
             raise ValueError(f"{path}: {key} is {record[key]!r}, no whole number")
     return record | {"file": str(path)}
+
+
+def write_list(path: str | os.PathLike, samples: Sequence[Sample]) -> None:
+    """Write the first label and the path in the index of each image."""
+    lines = []
+    for sample in samples:
+        values = (sample.key, sample.label, sample.domain, sample.classname)
+        item = dict(zip(FIELDS, values, strict=True))
+        lines.append(json.dumps(item, ensure_ascii=False))
+    write_text(path, "\n".join(lines) + "\n")
+
+
+def _is_list(path: Path) -> bool:
+    """Return True if the first line of a file is an image of such a list."""
+    with open(path, encoding="utf-8", errors="replace") as file:
+        first = file.readline()
+    return first.lstrip().startswith("{") and '"_impath"' in first
+
+
+def _read_list(path: Path) -> dict:
+    """Return a list as a few-shot record of whatever task, with the labels beside the
+    paths.
+
+    Raises ValueError naming the line that is no image.
+    """
+    paths, labels = [], []
+    lines = path.read_text(encoding="utf-8").splitlines()
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            item = json.loads(line)
+            listed = str(item["_impath"])
+            paths.append(listed.replace("\\", "/"))
+            labels.append(int(item["_label"]))
+        except (ValueError, TypeError, KeyError):
+            raise ValueError(
+                f"{path}:{number}: expected a JSON object with {', '.join(FIELDS)}"
+            ) from None
+    shots = max(Counter(labels).values())
+    record = {"task": None, "shots": shots, "train": paths, "val": []}
+    return record | {"labels": labels, "file": str(path)}
+
+
+def _find_listed(record: Mapping, pool: Sequence[Sample]) -> list[Sample]:
+    """Return the images of a list among `pool`: those whose path in the index ends a
+    listed path, which may be another machine's.
+
+    Raises ValueError naming an image that is not there or has another label.
+    """
+    by_key = {sample.key: sample for sample in reversed(pool)}
+    found = []
+    for path, label in zip(record["train"], record["labels"], strict=True):
+        parts = path.split("/")
+        ends = ["/".join(parts[start:]) for start in range(len(parts))]
+        sample = next((by_key[end] for end in ends if end in by_key), None)
+        if sample is None:
+            raise ValueError(f"{record['file']} names {path}, which is not there")
+        if sample.label != label:
+            raise ValueError(
+                f"{record['file']}: {path} has the label {label}, but {sample.label} in this data set"
+            )
+        found.append(sample)
+    return found

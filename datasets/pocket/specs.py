@@ -17,25 +17,6 @@ from toolkit.common.structured import read_yaml
 # written again
 VERSION = 1
 DIGITS = 1797  # images of scikit-learn's digits
-# the files of a task in each layout, as fields of a catalog entry
-FILES: dict[str, dict[str, Any]] = {
-    "coop": {
-        "files": ("split.json", "images"),
-        "image_dir": "images",
-        "split_json": "split.json",
-    },
-    "iris": {
-        "files": ("labels.txt", "train.txt", "test.txt", "train.zip", "test.zip"),
-        "zips": ("train.zip", "test.zip"),
-        "indexes": {"train": "train.txt", "test": "test.txt"},
-        "labelmap": "labels.txt",
-    },
-    "coco": {
-        "files": ("train.json", "test.json", "images.zip"),
-        "zips": ("images.zip",),
-        "indexes": {"train": "train.json", "test": "test.json"},
-    },
-}
 
 
 @dataclass(frozen=True)
@@ -79,14 +60,17 @@ class Spec:
 def _read_specs(group: str) -> tuple[Spec, ...]:
     specs = []
     for name, stated in _FILE[group].items():
-        fields = _FILE["defaults"][group] | stated
-        for key in ("styles", "templates"):
-            if key in fields:
-                fields[key] = tuple(fields[key])
-        if isinstance(fields["classes"], list):
+        fields = _with_tuples(_FILE["defaults"][group] | stated)
+        if isinstance(fields["classes"], tuple):
             fields["classes"] = {concept: concept for concept in fields["classes"]}
         specs.append(Spec(name, **fields))
     return tuple(specs)
+
+
+def _with_tuples(fields: dict[str, Any]) -> dict[str, Any]:
+    """Return the fields with tuples in place of lists."""
+    lists = {key: value for key, value in fields.items() if isinstance(value, list)}
+    return fields | {key: tuple(value) for key, value in lists.items()}
 
 
 _FILE = read_yaml(Path(__file__).with_name("tasks.yaml"))
@@ -111,13 +95,10 @@ def catalog_entries() -> list[dict[str, Any]]:
 
 def _entry(spec: Spec) -> dict[str, Any]:
     classes = len(spec.classes)
-    images = {
-        "train": spec.train * classes,
-        "val": spec.val * classes,
-        "test": spec.test,
-    }
+    train = spec.train * classes
     if spec.family == "handwritten":
-        images["train"] = DIGITS - spec.test
+        train = DIGITS - spec.test
+    images = {"train": train, "val": spec.val * classes, "test": spec.test}
     return {
         "name": spec.task,
         "suite": "pocket",
@@ -130,5 +111,5 @@ def _entry(spec: Spec) -> dict[str, Any]:
         "note": f"Rendered on first use; plays the part of {spec.like}.",
         "class_names": tuple(spec.classes.values()),
         "templates": spec.templates,
-        **FILES[spec.layout],
+        **_with_tuples(_FILE["layouts"][spec.layout]),
     }

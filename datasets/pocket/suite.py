@@ -180,14 +180,8 @@ def ensure_all(names: list[str], workers: int = 2) -> int:
     if len(missing) == 1:
         ensure(missing[0])
     elif missing:
+        title = "rendering the pocket suite"
         with ProcessPoolExecutor(workers) as pool:
             done = pool.map(ensure, missing)
-            for _ in tqdm(
-                done,
-                "rendering the pocket suite",
-                len(missing),
-                unit="task",
-                dynamic_ncols=True,
-            ):
-                pass
+            list(tqdm(done, title, len(missing), unit="task", dynamic_ncols=True))
     return len(missing)
