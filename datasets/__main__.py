@@ -46,9 +46,7 @@ def _parser() -> argparse.ArgumentParser:
     def command(
         name: str, run: Callable, summary: str, sets: str | None = None
     ) -> Callable:
-        """Add a command, of `sets` sets below a data root if it is given, and return
-        the function that adds its arguments.
-        """
+        """Add a command, of `sets` sets if given; return what adds its arguments."""
         command = commands.add_parser(name, help=summary)
         command.set_defaults(run=run)
         add = command.add_argument

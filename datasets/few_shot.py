@@ -29,15 +29,12 @@ VAL_SHOTS = 4  # CoOp: at most so many validation images per class
 def sample(
     samples: Sequence[Sample], num_classes: int, shots: int, seed: int
 ) -> list[Sample]:
-    """Return ELEVATER's `shots` images per class.
+    """Return ELEVATER's `shots` images per class, in the shuffled order.
 
     An image is skipped if all its classes have their shots. It is kept if its rarest
     class has at most half of them, or its most frequent one at most one and a half
     times as many. Up to `shots` negative images are kept on the way. A class with too
     few images gives all it has.
-
-    Returns:
-        the kept samples in shuffled order, which `split_val` builds on
 
     Source: `DatasetManifest.sample_few_shot_subset` of vision-datasets 0.2.17.
     """
@@ -101,12 +98,10 @@ def split_val(
 def sample_elevater(
     train: Sequence[Sample], num_classes: int, label_kind: str, shots: int, seed: int
 ) -> tuple[list[Sample], list[Sample]]:
-    """Return the (train, val) that an ELEVATER run uses, sampled from the official
-    training images.
+    """Return the (train, val) of an ELEVATER run, from the official training images.
 
     With one shot the rule is the reference MVLPT's: train and val are the same images.
-    (ELEVATER's toolkit then takes two images a class, one for each, and writes n_shot
-    2.)
+    (ELEVATER's toolkit takes two a class, one for each, and writes n_shot 2.)
 
     Args:
         shots: per class, validation included; -1 takes all images, 0 none.
@@ -133,14 +128,10 @@ def sample_per_class(
     seed: int,
     task: str = "",
 ) -> tuple[list[Sample], list[Sample]]:
-    """Return CoOp's few-shot (train, val): `shots` training images per class and
-    min(shots, 4) validation images.
+    """Return CoOp's few-shot (train, val): `shots` training images per class (-1: all)
+    and min(shots, 4) validation images, or all there are.
 
-    The sample depends on `task` and `seed` alone. A class with too few images gives all
-    it has.
-
-    Args:
-        shots: -1 takes all images, 0 none.
+    The sample depends on `task` and `seed` alone.
     """
     _check_shots(shots)
     if shots == 0:
@@ -169,9 +160,7 @@ def _check_shots(shots: int) -> None:
 
 
 def to_record(task: Task, shots: int, seed: int) -> dict:
-    """Return the record of the training images of `task`: task, shots, seed, and the
-    images' keys, the same on every machine.
-    """
+    """Return task, shots, seed, and the images' keys, the same on every machine."""
     train = [item.key for item in task.train_x]
     val = [item.key for item in task.val or []]
     return {"task": task.name, "shots": shots, "seed": seed, "train": train, "val": val}
@@ -188,13 +177,9 @@ def replay(
     record: Mapping, train: Sequence[Sample], val: Sequence[Sample] = ()
 ) -> tuple[list[Sample], list[Sample]]:
     """Return the (train, val) that a record names, found among the full `train` and
-    `val`.
+    `val`: each split in itself first, as ELEVATER's val images come from train.
 
-    ELEVATER's val images come from the training images, so both are searched, the
-    split's own first.
-
-    Raises:
-        ValueError: the record lacks a list, or names an image that is in neither.
+    Raises ValueError if the record lacks a list, or names an image that is in neither.
     """
     found = []
     where = f"the few-shot record of task {record.get('task')!r}"
@@ -211,15 +196,11 @@ def replay(
 
 
 def find_record(where: str | os.PathLike, task: str) -> dict | None:
-    """Return the record of `task` in `where`: one file, a folder of them, or a run's
-    folder.
+    """Return the record of `task` in `where`: one file, a folder of them, or a run's.
 
-    Returns None for the file of another task; a published list (a line of JSON an
-    image) names none, and is of any.
+    Returns None for the file of another task; a published list is of any.
 
-    Raises:
-        FileNotFoundError: there is no such file, or no record of the task in the
-        folder. ValueError: the file is no record.
+    Raises FileNotFoundError if there is none, ValueError if the file is no record.
     """
     where = Path(where).expanduser()
     if not where.is_dir():
@@ -259,9 +240,7 @@ def check_record(where: str | os.PathLike, tasks: Iterable[str]) -> None:
 def replay_record(task: Task, record: Mapping, shots: int) -> None:
     """Give `task`, which was built with all its images, those of a record.
 
-    Raises:
-        ValueError: the record states other shots than `shots`, or names an image that
-            is not there.
+    Raises ValueError if it states other shots, or names an image that is not there.
     """
     file = record["file"]
     stated = record.get("shots", shots)
@@ -320,11 +299,7 @@ def _is_list(path: Path) -> bool:
 
 
 def _read_list(path: Path) -> dict:
-    """Return a list as a few-shot record of whatever task, with the labels beside the
-    paths.
-
-    Raises ValueError naming the line that is no image.
-    """
+    """Return a list as a record of any task, with the labels beside the paths."""
     paths, labels = [], []
     lines = path.read_text(encoding="utf-8").splitlines()
     for number, line in enumerate(lines, start=1):
@@ -347,8 +322,6 @@ def _read_list(path: Path) -> dict:
 def _find_listed(record: Mapping, pool: Sequence[Sample]) -> list[Sample]:
     """Return the images of a list among `pool`: those whose path in the index ends a
     listed path, which may be another machine's.
-
-    Raises ValueError naming an image that is not there or has another label.
     """
     by_key = {sample.key: sample for sample in reversed(pool)}
     found = []

@@ -39,9 +39,7 @@ class FoldError(JSONError):
 
 
 def read_folds(reader: Reader) -> Any:
-    """Return the value of "predictions": if it is a list, a float64 (N, C) or a
-    `Defect` for each fold.
-    """
+    """Return "predictions"; of a list, a float64 (N, C) or `Defect` for each fold."""
     if reader.peek() != "[":
         return reader.value()
     folds = []

@@ -10,7 +10,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterator
-from typing import Any, BinaryIO
+from typing import IO, Any
 
 from toolkit.common.text import printable
 
@@ -27,13 +27,12 @@ class JSONError(ValueError):
 
 
 class Reader:
-    """A cursor in JSON text. Its user decides which values are decoded whole (`value`)
-    and which are walked through. Text that `json` accepts beyond the standard is kept
-    as faults: NaN and infinities, which become floats so that their position can be
-    named, and keys that occur more than once in an object.
+    """A cursor in JSON text; values are decoded whole (`value`) or walked through. Text
+    that `json` accepts beyond the standard is kept as faults: NaN and infinities, which
+    become floats, and keys that occur more than once in an object.
     """
 
-    def __init__(self, stream: BinaryIO, block: int = BLOCK) -> None:
+    def __init__(self, stream: IO[bytes], block: int = BLOCK) -> None:
         self._stream = stream
         self._block = block
         self._utf8 = codecs.getincrementaldecoder("utf-8")("strict")

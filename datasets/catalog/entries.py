@@ -98,10 +98,7 @@ def entries() -> dict[str, Entry]:
 
 
 def entry(name: str) -> Entry:
-    """Return the set called `name`.
-
-    Raises ValueError with the nearest names if there is none.
-    """
+    """Return the set called `name`, or raise ValueError with the nearest names."""
     known = _entries()
     if name not in known:
         names = ", ".join(nearest(name, known, count=3))
@@ -114,7 +111,7 @@ def _read_fields(file: str) -> Iterable[tuple[str, Fields]]:
 
 
 def _unique(*paths: str) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(path for path in paths if path))
+    return tuple(filter(None, dict.fromkeys(paths)))
 
 
 def _elevater(name: str, fields: Fields) -> Entry:

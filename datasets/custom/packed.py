@@ -57,11 +57,7 @@ def read_packed(kind: str, path: Path) -> Packed:
     """Return the images of a source, unpacking them if they are not yet.
 
     Without a test split, the validation images are the test images; of a single split,
-    a fifth of each class.
-
-    Raises:
-        FileNotFoundError, ValueError: the source is not there or not as it should be;
-            the message names file and place.
+    a fifth of each class. Errors name file and place.
     """
     if not path.exists():
         raise FileNotFoundError(f"no file or folder {path}")
@@ -88,10 +84,7 @@ def read_packed(kind: str, path: Path) -> Packed:
 
 
 def _read_index(folder: Path) -> dict | None:
-    """Return the index of an entry of the cache, None if there is none.
-
-    A damaged entry is removed.
-    """
+    """Return the index of an entry of the cache, or None; remove a damaged one."""
     if not folder.exists():
         return None
     with contextlib.suppress(KeyError, TypeError, ValueError, OSError):
@@ -137,10 +130,8 @@ def _fingerprint(kind: str, path: Path) -> str:
 
 @functools.lru_cache(maxsize=10_000)
 def _checksum(file: Path, size: int, changed: int) -> str:
-    """Return a checksum of a file's size and content; of a large file, of its end and
-    of parts that are spread evenly.
-
-    changed: the time of its last change, in which the content is known.
+    """Return a checksum of a file; if it is large, of its end and of parts that are
+    spread evenly. `changed`: the time of its last change.
     """
     digest = hashlib.blake2b(str(size).encode(), digest_size=16)
     step = max(PART, size // PARTS)

@@ -69,10 +69,7 @@ def task_class(name: str) -> type[Task]:
 
 
 def register(name: str) -> None:
-    """Let Dassl's registry know `name`, for trainers that ask the registry themselves.
-
-    Other names are left alone.
-    """
+    """Let Dassl's registry know a custom `name`, for trainers that ask it."""
     if is_custom(name) and name not in DATASET_REGISTRY.registered_names():
         DATASET_REGISTRY.register(task_class(name))
 
@@ -90,11 +87,7 @@ class CustomTask(Task):
 
     Few-shot: without validation images, ELEVATER's rule (`sample_elevater`); with them,
     the same sampling of `cfg.DATASET.NUM_SHOTS` training and at most 4 validation
-    images per class. -1 takes all, 0 no training images.
-
-    Raises:
-        FileNotFoundError, ValueError: the message names the file, and the line of a
-            CSV.
+    images per class. -1 takes all, 0 no training images. Errors name file and line.
     """
 
     spec: str = ""

@@ -47,14 +47,13 @@ def read_parquet(
     Args:
         label: the column of labels; by default the only one with class names, or the
             one called label or cls (`LABEL_COLUMNS`).
-        splits: split -> its name in the files ("validation"), for copies that use other
-            names.
+        splits: split -> its name in the files ("validation"), if it is another.
 
     Raises:
         FileNotFoundError: there is no parquet file, or a part of a split is missing.
         ValueError: a file is damaged, a column is missing or of another type, there are
-            no class names, or files have different ones. Streams raise it with file and
-            row. Also if pyarrow is not installed.
+            no class names, or files have different ones, or pyarrow is not installed.
+            Streams raise it with file and row.
     """
     files = _files(path, splits or {})
     first = next(iter(files.values()))[0]

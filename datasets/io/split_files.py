@@ -15,14 +15,10 @@ Splits = tuple[list[Sample], list[Sample], list[Sample]]
 
 
 def read_split(path: str, images: str) -> Splits:
-    """Read the split file `path`, whose paths are relative to the folder `images`.
+    """Return (train, val, test) of a split file whose paths are relative to `images`.
 
-    Returns:
-        (train, val, test), each in file order
-
-    Raises:
-        FileNotFoundError: the json is missing.
-        ValueError: it is not of this form, or a label is negative.
+    Raises FileNotFoundError, or ValueError if it is not of this form or a label is
+    negative.
     """
     content = read_json(path)
     if not isinstance(content, dict) or not all(
@@ -60,9 +56,7 @@ def parse_split(
 def class_names(splits: Sequence[Sequence[Sample]], source: str) -> list[str]:
     """Return the class names in label order, gathered from the samples of all splits.
 
-    Raises:
-        ValueError: a label has two names, or the labels are not 0..C-1; the message
-            names the file `source`.
+    Raises ValueError naming `source` if a label has two names, or they are not 0..C-1.
     """
     names: dict[int, str] = {}
     for split in splits:

@@ -47,10 +47,8 @@ _COUNT = re.compile(r"\s*[1-9]\d{0,8}\s*")
 def read_webdataset(path: Path) -> Collection:
     """Return the images of a folder of shards, read as they are asked for.
 
-    Raises:
-        FileNotFoundError: the folder, the class list or a shard is missing.
-        ValueError: there is no split, it is no classification set, or a file is not as
-            it should be. Streams raise it with tar and member.
+    Raises FileNotFoundError for a missing class list or shard, ValueError for another
+    fault; streams raise it with tar and member.
     """
     if not path.is_dir():
         raise FileNotFoundError(f"no folder {path}")
@@ -85,8 +83,7 @@ def _templates(path: Path) -> tuple[str, ...]:
     if not path.is_file():
         return ()
     texts = _text(path).replace("{c}", "{}").splitlines()
-    lines = [text.strip() for text in texts]
-    return tuple(line for line in lines if "{}" in line)
+    return tuple(text for text in map(str.strip, texts) if "{}" in text)
 
 
 def _split_folders(path: Path) -> dict[str, Path]:

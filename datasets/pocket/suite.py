@@ -79,10 +79,7 @@ def _render(
 
 
 def _handwritten(spec: Spec, split: str) -> Iterator[Item]:
-    """Yield scikit-learn's digits, 1,797 real scans of 8 x 8.
-
-    The last 500, from other writers, are the test set.
-    """
+    """Yield scikit-learn's digits; the last 500, of other writers, are for testing."""
     from sklearn.datasets import load_digits
 
     bunch = load_digits()
