@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Collection, Iterable, Iterator
 from itertools import chain
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, cast
 
 from tqdm import tqdm
 from tqdm.utils import CallbackIOWrapper
@@ -280,7 +280,9 @@ def _first_member(path: Path, keys: Collection[str]) -> tuple[str | None, Any]:
 
 def _counted(stream: IO[bytes], bar: tqdm | None) -> IO[bytes]:
     """Return a stream that moves the bar, if there is one, as it is read."""
-    return stream if bar is None else CallbackIOWrapper(bar.update, stream)
+    if bar is None:
+        return stream
+    return cast(IO[bytes], CallbackIOWrapper(bar.update, stream))
 
 
 def _progress(total: int, what: str) -> tqdm:

@@ -15,7 +15,7 @@ import logging
 import os
 import shutil
 import zipfile
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from tqdm import tqdm
@@ -37,24 +37,17 @@ PART, PARTS = 1 << 20, 64  # bytes and number of the parts of a file that are co
 _KEYS = {"classnames", "multilabel", "templates", "images"}
 
 
-@dataclass(frozen=True)
-class Packed:
-    """The images of a source, its class names in label order, and its templates."""
-
-    rows: list[Row]
-    classnames: list[str]
-    multilabel: bool
-    templates: tuple[str, ...]
-
-
 def home() -> Path:
     """Return the folder of unpacked images: MVLPT_PACKED, or data/packed."""
     default = Path(__file__).resolve().parents[2] / "data" / "packed"
     return Path(os.environ.get("MVLPT_PACKED") or default)
 
 
-def read_packed(kind: str, path: Path) -> Packed:
-    """Return the images of a source, unpacking them if they are not yet.
+def read_packed(
+    kind: str, path: Path
+) -> tuple[list[Row], bool, list[str], tuple[str, ...]]:
+    """Return the images of a source, unpacking them if they are not yet; if they are
+    multilabel, the class names in label order, and templates.
 
     Without a test split, the validation images are the test images; of a single split,
     a fifth of each class. Errors name file and place.
@@ -79,8 +72,8 @@ def read_packed(kind: str, path: Path) -> Packed:
             impath, key = f"{folder / split}.zip@{name}", f"{split}/{name}"
             texts = tuple(names[label] for label in labels)
             rows.append(Row(split, impath, key, texts, f"{path}: {key}"))
-    rows, templates = _with_test_split(rows), tuple(index["templates"])
-    return Packed(rows, names, index["multilabel"], templates)
+    templates = tuple(index["templates"])
+    return _with_test_split(rows), index["multilabel"], names, templates
 
 
 def _read_index(folder: Path) -> dict | None:

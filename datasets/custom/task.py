@@ -183,25 +183,18 @@ def _read_rows(
         rows = read_folder(path, settings.names or ())
         several = [row for row in rows if len(row.labels) != 1]
     else:
-        source = packed.read_packed(kind, path)
-        rows = source.rows
-        several = rows if source.multilabel else []
-        settings = _with_source(settings, source, path)
+        rows, is_several, names, templates = packed.read_packed(kind, path)
+        several = rows if is_several else []
+        if not settings.names:
+            labels = dict(zip(names, names, strict=True))
+            settings = replace(settings, names=labels, file=settings.file or str(path))
+        if templates and settings.templates == DEFAULT_TEMPLATES:
+            settings = replace(settings, templates=templates)
     if several and multilabel is False:
         raise ValueError(
             f"{several[0].where} may have several labels, but label_kind in {settings.file} is multiclass"
         )
     return rows, bool(multilabel or several), settings
-
-
-def _with_source(settings: Settings, source: packed.Packed, path: Path) -> Settings:
-    """Return the settings with the source's class names and templates as defaults."""
-    if not settings.names:
-        names = dict(zip(source.classnames, source.classnames, strict=True))
-        settings = replace(settings, names=names, file=settings.file or str(path))
-    if source.templates and settings.templates == DEFAULT_TEMPLATES:
-        settings = replace(settings, templates=source.templates)
-    return settings
 
 
 def _labels(rows: Sequence[Row], settings: Settings, path: Path) -> dict[str, str]:
