@@ -45,9 +45,9 @@ def home() -> Path:
 
 def read_packed(
     kind: str, path: Path
-) -> tuple[list[Row], bool, list[str], tuple[str, ...]]:
-    """Return the images of a source, unpacking them if they are not yet; if they are
-    multilabel, the class names in label order, and templates.
+) -> tuple[list[Row], list[Row], list[str], tuple[str, ...]]:
+    """Return the images of a source, unpacking them if they are not yet; those of them
+    that may have several labels; the class names in label order; and templates.
 
     Without a test split, the validation images are the test images; of a single split,
     a fifth of each class. Errors name file and place.
@@ -72,8 +72,9 @@ def read_packed(
             impath, key = f"{folder / split}.zip@{name}", f"{split}/{name}"
             texts = tuple(names[label] for label in labels)
             rows.append(Row(split, impath, key, texts, f"{path}: {key}"))
-    templates = tuple(index["templates"])
-    return _with_test_split(rows), index["multilabel"], names, templates
+    rows = _with_test_split(rows)
+    several = rows if index["multilabel"] else []
+    return rows, several, names, tuple(index["templates"])
 
 
 def _read_index(folder: Path) -> dict | None:

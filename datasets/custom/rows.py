@@ -22,20 +22,13 @@ _DELIMITERS = ",;\t"
 
 @dataclass(frozen=True)
 class Row:
-    """One image.
+    """One image."""
 
-    Attributes:
-        split: "train", "val" or "test".
-        key: its path in the folder or table, the same on every machine.
-        labels: as the data have them.
-        where: the folder or line that it is from, for messages.
-    """
-
-    split: str
+    split: str  # "train", "val" or "test"
     impath: str
-    key: str
-    labels: tuple[str, ...]
-    where: str
+    key: str  # its path in the folder or table, the same on every machine
+    labels: tuple[str, ...]  # as the data have them
+    where: str  # the folder or line that it is from, for messages
 
 
 def table_lines(file: Path) -> Iterator[tuple[str, list[str]]]:

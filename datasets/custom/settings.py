@@ -30,21 +30,16 @@ CHOICES = {"label_kind": LABEL_KINDS, "metric": METRICS, "crop": MODES}
 
 @dataclass(frozen=True)
 class Settings:
-    """The content of the YAML; empty fields are not stated in it.
-
-    Attributes:
-        names: label -> the name in prompts, in label order; empty: the labels
-            themselves, sorted.
-        file: the YAML, for messages; "" without a file.
-    """
+    """The content of the YAML; empty fields are not stated in it."""
 
     name: str = ""
+    # label -> the name in prompts, in label order; None: the labels themselves, sorted
     names: Mapping[str, str] | None = None
     templates: tuple[str, ...] = DEFAULT_TEMPLATES
     label_kind: str = ""
     metric: str = ""
     crop: str = "crop"
-    file: str = ""
+    file: str = ""  # the YAML, for messages
 
 
 KEYS = tuple(field.name for field in fields(Settings) if field.name != "file")

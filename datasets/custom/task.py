@@ -183,13 +183,12 @@ def _read_rows(
         rows = read_folder(path, settings.names or ())
         several = [row for row in rows if len(row.labels) != 1]
     else:
-        rows, is_several, names, templates = packed.read_packed(kind, path)
-        several = rows if is_several else []
+        rows, several, names, templates = packed.read_packed(kind, path)
         if not settings.names:
             labels = dict(zip(names, names, strict=True))
             settings = replace(settings, names=labels, file=settings.file or str(path))
-        if templates and settings.templates == DEFAULT_TEMPLATES:
-            settings = replace(settings, templates=templates)
+        if settings.templates == DEFAULT_TEMPLATES:
+            settings = replace(settings, templates=templates or DEFAULT_TEMPLATES)
     if several and multilabel is False:
         raise ValueError(
             f"{several[0].where} may have several labels, but label_kind in {settings.file} is multiclass"

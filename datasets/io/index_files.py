@@ -28,20 +28,13 @@ _IMAGE = re.compile(r"\.[A-Za-z]\w*$")
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One image of an index.
+    """One image of an index."""
 
-    Attributes:
-        where: its position in the index, for messages.
-        key: its path as the index has it.
-        path: its path on disk.
-        classname: of a split file, which names the class of each image.
-    """
-
-    where: str
-    key: str
+    where: str  # its position in the index, for messages
+    key: str  # its path as the index has it
     labels: tuple[int, ...]
-    path: str
-    classname: str = ""
+    path: str  # on disk
+    classname: str = ""  # of a split file, which names the class of each image
 
 
 def raise_issue(kind: str, where: str, message: str) -> NoReturn:

@@ -21,35 +21,24 @@ DIGITS = 1797  # images of scikit-learn's digits
 
 @dataclass(frozen=True)
 class Spec:
-    """One pocket task.
+    """One pocket task."""
 
-    Attributes:
-        name: registered as "pocket-<name>".
-        like: the real data set whose counterpart it is.
-        layout: "coop" (a source or a shifted task), "iris" or "coco" (target tasks).
-        family: of `concepts.FAMILIES` or `concepts.SHIFTED`, or "handwritten"
-            (scikit-learn's real 8 x 8 digits).
-        classes: concept -> class name in prompts, in label order.
-        styles: finishes of `styles.finish`, one sampled for each image, or applied in
-            turn when `stacked`.
-        train, val, test: images; train and val are per class, test in all. A shifted
-            task has test images alone.
-    """
-
-    name: str
-    like: str
-    layout: str
+    name: str  # registered as "pocket-<name>"
+    like: str  # the real data set whose counterpart it is
+    layout: str  # "coop" (a source or a shifted task), "iris" or "coco" (target tasks)
+    # of `concepts.FAMILIES` or `concepts.SHIFTED`, or "handwritten" (scikit-learn's
+    # real 8 x 8 digits)
     family: str
-    classes: dict[str, str]
-    styles: tuple[str, ...] = ("plain",)
+    classes: dict[str, str]  # concept -> class name in prompts, in label order
+    styles: tuple[str, ...] = ("plain",)  # one sampled for each image, or `stacked`
     mode: str = "fill"
     metric: str = "accuracy"
     label_kind: str = "multiclass"
     templates: tuple[str, ...] = ("a photo of a {}.",)
-    train: int = 0
-    val: int = 0
-    test: int = 240
-    stacked: bool = False
+    train: int = 0  # images per class
+    val: int = 0  # images per class
+    test: int = 240  # images in all
+    stacked: bool = False  # all styles are applied in turn
 
     @property
     def task(self) -> str:
