@@ -15,7 +15,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from prompting.answers import FORMATS, UNSURE, Sorter, Writer, answer
+from prompting.answers import FORMATS, UNSURE, Answer, Sorter, Writer
 from toolkit.common.class_names import require_distinct
 from toolkit.common.cli import NotDone, run_command
 from toolkit.common.files import read_names
@@ -369,7 +369,7 @@ def run_predict(args: argparse.Namespace) -> None:
             error = str(errors.get(position, ""))
             if error:
                 sys.stderr.write(f"error: {printable(error)}\n")
-            found = answer(str(image), ranked, args.top, args.threshold, error)
+            found = Answer(str(image), ranked[: args.top], args.threshold, error)
             writer.write(found)
             if sorter is not None:
                 sorter.put(found)

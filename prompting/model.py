@@ -34,7 +34,6 @@ from prompting.prompts import Contexts, Prompt, full_precision
 from prompting.shape import check_fits, clip_shape
 from prompting.text_tower import (
     ClassVectors,
-    Prefix,
     check_text_tower,
     encode_prefix,
     encode_tokens,
@@ -260,7 +259,6 @@ class PromptedCLIP(nn.Module):
     ) -> Tensor:
         """Return features (C, d) of one sentence a class with inserted vectors."""
         batches = self._sentence_tokens(classes, templates)
-        batches = [batch.to(self.clip.logit_scale.device) for batch in batches]
         text, features = given(contexts.text), []
         for batch in batches:
             ends = encode_inserted_text(self.clip, batch, text, contexts.insertion)
@@ -293,11 +291,8 @@ class PromptedCLIP(nn.Module):
         sentences = []
         for template in templates:
             sentences += [template.replace("{}", plain_name(name)) for name in classes]
-        length = self.clip.positional_embedding.shape[0]
-        max_tokens = self._limit(self.max_tokens, MAX_TOKENS)
-        return tokenize_sentences(
-            self.tokenizer, sentences, length, self.trim_padding, max_tokens
-        )
+        batches = tokenize_sentences(self.tokenizer, sentences, *self._token_limits())
+        return [batch.to(self.clip.logit_scale.device) for batch in batches]
 
     def _encode_batches(
         self,
@@ -309,8 +304,9 @@ class PromptedCLIP(nn.Module):
         beyond `max_cached_classes` again.
         """
         prefix = None
-        if text.dim() == 3 and class_vectors is None:
-            prefix = self._shared_prefix(batches, text)
+        shared = self.share_prefix and text.dim() == 3 and class_vectors is None
+        if shared and sum(len(batch.ids) for batch in batches) > 1:
+            prefix = encode_prefix(self.clip, batches[0], text)
         cached = float("inf")
         if torch.is_grad_enabled() and text.requires_grad:
             cached = self._limit(self.max_cached_classes, MAX_CACHED_CLASSES)
@@ -339,13 +335,6 @@ class PromptedCLIP(nn.Module):
                 )
             features.append(encoded)
         return in_order(features, batches)
-
-    def _shared_prefix(self, batches: list[TokenBatch], text: Tensor) -> Prefix | None:
-        """Return what names behind shared vectors have in common; None for one name."""
-        count = sum(len(batch.ids) for batch in batches)
-        if not self.share_prefix or count == 1:
-            return None
-        return encode_prefix(self.clip, batches[0], text)
 
     def logits(self, image_features: Tensor, class_features: Tensor) -> Tensor:
         """Return exp(logit_scale), or the prompt's scale, times cosine, (B, C), in
@@ -383,6 +372,12 @@ class PromptedCLIP(nn.Module):
         self.clip.eval()
         return self
 
+    def _token_limits(self) -> tuple[int, bool, int]:
+        """Return the last arguments of `tokenize_prompts` and `tokenize_sentences`."""
+        length = self.clip.positional_embedding.shape[0]
+        max_tokens = self._limit(self.max_tokens, MAX_TOKENS)
+        return length, self.trim_padding, max_tokens
+
     def _limit(self, value: int | None, by_device: dict[str, int]) -> int:
         if value is not None:
             return value
@@ -402,17 +397,10 @@ class PromptedCLIP(nn.Module):
         self, names: tuple[str, ...], n_ctx: int, position: str
     ) -> list[TokenBatch]:
         def make() -> list[TokenBatch]:
-            length = self.clip.positional_embedding.shape[0]
-            max_tokens = self._limit(self.max_tokens, MAX_TOKENS)
+            limits = self._token_limits()
             with torch.inference_mode(False):
                 batches = tokenize_prompts(
-                    self.tokenizer,
-                    names,
-                    n_ctx,
-                    position,
-                    length,
-                    self.trim_padding,
-                    max_tokens,
+                    self.tokenizer, names, n_ctx, position, *limits
                 )
                 return [batch.to(self.clip.logit_scale.device) for batch in batches]
 
@@ -425,31 +413,21 @@ class PromptedCLIP(nn.Module):
         templates: tuple[str, ...],
         unit_templates: bool = True,
     ) -> Tensor:
-        def encode() -> Tensor:
-            return self._encode_sentences(classes, templates, unit_templates)
-
-        key = (classes, templates, unit_templates)
-        return self._class_features.get(key, len(classes), encode)
-
-    def _encode_sentences(
-        self, classes: tuple[str, ...], templates: tuple[str, ...], unit_templates: bool
-    ) -> Tensor:
-        device = self.clip.logit_scale.device
         # Ordinary float32 tensors, whatever mode the first caller is in: a later one
         # may train with them.
-        with (
-            torch.inference_mode(False),
-            torch.no_grad(),
-            full_precision(self.clip.logit_scale),
-        ):
+        @torch.inference_mode(False)
+        @torch.no_grad()
+        @full_precision(self.clip.logit_scale)
+        def encode() -> Tensor:
             batches = self._sentence_tokens(classes, templates)
-            batches = [batch.to(device) for batch in batches]
             encoded = [encode_tokens(self.clip, batch) for batch in batches]
             features = in_order(encoded, batches)
             if unit_templates:
                 features = unit(features)
-            mean = features.view(len(templates), len(classes), -1).mean(0)
-            return unit(mean)
+            return unit(features.view(len(templates), len(classes), -1).mean(0))
+
+        key = (classes, templates, unit_templates)
+        return self._class_features.get(key, len(classes), encode)
 
     def _apply(self, *args, **kwargs) -> PromptedCLIP:
         self._clear_caches()

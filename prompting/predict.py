@@ -41,8 +41,6 @@ from toolkit.common.images import (
 
 logger = logging.getLogger(__name__)
 
-FILE = "prompts.safetensors"
-
 BATCHES_AHEAD = 2  # read while one is scored
 PREPROCESSING_TYPES = {
     "size": int,
@@ -138,11 +136,9 @@ class Predictor:
         table = self.probabilities(images, classes, task, batch_size, errors)
         ranked = table.sort(dim=1, descending=True, stable=True)
         predictions = []
-        for columns, values in zip(
-            ranked.indices.tolist(), ranked.values.tolist(), strict=True
-        ):
-            ordered = [names[column] for column in columns]
-            predictions.append(list(zip(ordered, values, strict=True)))
+        for columns, values in zip(ranked.indices, ranked.values, strict=True):
+            ordered = [names[column] for column in columns.tolist()]
+            predictions.append(list(zip(ordered, values.tolist(), strict=True)))
         for position in sorted(errors or ()):
             predictions.insert(position, [])
         return predictions
@@ -344,7 +340,7 @@ def load(
         path = hub.download(str(path))
     path = Path(path).expanduser()
     if path.is_dir():
-        path = path / FILE
+        path = path / hub.FILE
     prompt, metadata = load_prompts(path)
     if backbone or pretrained:
         name = backbone or metadata.get("backbone") or "pocket"
@@ -410,11 +406,8 @@ def _load_stored_backbone(
             )
         name = os.path.abspath(name)  # never a known model that is called like it
     pretrained = str(metadata.get("pretrained") or "") or None
-    if (
-        pretrained
-        and metadata.get("pretrained_is_path")
-        and not Path(pretrained).is_file()
-    ):
+    is_path = metadata.get("pretrained_is_path")
+    if pretrained and is_path and not Path(pretrained).is_file():
         raise FileNotFoundError(
             f"{path}: the weights of its backbone {name} are a file called {pretrained}: give it with --pretrained PATH"
         )
@@ -432,15 +425,13 @@ def _checked_classes(value: object) -> dict[str, list[str]]:
 
     Raises ValueError unless they are lists of names by task.
     """
-    message = "its metadata 'classes' are no lists of names by task"
-    if not isinstance(value, dict):
-        raise ValueError(message)
-    for names in value.values():
-        if not isinstance(names, list) or not all(
-            isinstance(name, str) for name in names
-        ):
-            raise ValueError(message)
+    if not isinstance(value, dict) or not all(map(_are_names, value.values())):
+        raise ValueError("its metadata 'classes' are no lists of names by task")
     return dict(value)
+
+
+def _are_names(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(name, str) for name in value)
 
 
 def _checked_preprocessing(value: object) -> dict:
@@ -451,27 +442,21 @@ def _checked_preprocessing(value: object) -> dict:
     if not isinstance(value, dict):
         value = {"preprocessing": value}
     for key, setting in value.items():
-        right = key in PREPROCESSING_TYPES and isinstance(
-            setting, PREPROCESSING_TYPES[key]
-        )
+        right = isinstance(setting, PREPROCESSING_TYPES.get(key, ()))
         if right and isinstance(setting, list):
-            right = len(setting) == 3 and all(
-                isinstance(number, int | float) for number in setting
-            )
+            numbers = [number for number in setting if isinstance(number, int | float)]
+            right = len(numbers) == len(setting) == 3
         if not right:
             raise ValueError(
                 f"its metadata 'preprocessing' can't be used: {key} is {str(setting)[:40]!r}"
             )
-    interpolation = str(value.get("interpolation", "bicubic"))
-    if interpolation not in INTERPOLATIONS:
-        raise ValueError(
-            f"its interpolation {interpolation[:40]!r} is none of {', '.join(INTERPOLATIONS)}"
-        )
-    background = str(value.get("background", "none"))
-    if background not in BACKGROUNDS:
-        raise ValueError(
-            f"its background {background[:40]!r} is none of {', '.join(BACKGROUNDS)}"
-        )
+    known = {"interpolation": INTERPOLATIONS, "background": BACKGROUNDS}
+    for key, choices in known.items():
+        chosen = value.get(key)
+        if isinstance(chosen, str) and chosen not in choices:
+            raise ValueError(
+                f"its {key} {chosen[:40]!r} is none of {', '.join(choices)}"
+            )
     return dict(value)
 
 
@@ -489,9 +474,7 @@ def _batches(
 ) -> Iterator[list[ImageSource]]:
     if size < 1:
         raise ValueError(f"batch_size is {size}; it is at least 1")
-    if isinstance(images, ImageSource):
-        images = [images]
-    images = list(images)
+    images = [images] if isinstance(images, ImageSource) else list(images)
     return (images[start : start + size] for start in range(0, len(images), size))
 
 
