@@ -204,8 +204,7 @@ class PromptedCLIP(nn.Module):
             if contexts.class_map is not None:
                 known = self._constant_features(classes, prompted, unit_templates)
                 with full_precision(known):
-                    vectors = contexts.class_map(known)
-                class_vectors = ClassVectors(contexts.class_block, vectors)
+                    class_vectors = contexts.class_block, contexts.class_map(known)
             text = self._text_vectors(classes, contexts, rows, task)
             batches = self._prompt_tokens(classes, text.shape[-2])
             features = unit(self._encode_batches(batches, text, class_vectors))
@@ -320,8 +319,7 @@ class PromptedCLIP(nn.Module):
                 contexts = text[:, batch.rows]
             replaced = class_vectors
             if class_vectors is not None:
-                vectors = class_vectors.vectors[batch.rows]
-                replaced = ClassVectors(class_vectors.block, vectors)
+                replaced = class_vectors[0], class_vectors[1][batch.rows]
             inputs = (self.clip, batch, contexts, prefix, replaced)
             cached -= len(batch.ids)
             if cached >= 0:
