@@ -39,7 +39,9 @@ class Answer:
         if self.error:
             return ""
         name, probability = self.best[0]
-        return UNSURE if probability < self.threshold else name
+        if probability < self.threshold:
+            return UNSURE
+        return name
 
     def record(self) -> dict:
         """Return it as a JSON object."""

@@ -425,13 +425,13 @@ def _checked_classes(value: object) -> dict[str, list[str]]:
 
     Raises ValueError unless they are lists of names by task.
     """
-    if not isinstance(value, dict) or not all(map(_are_names, value.values())):
-        raise ValueError("its metadata 'classes' are no lists of names by task")
+    message = "its metadata 'classes' are no lists of names by task"
+    if not isinstance(value, dict):
+        raise ValueError(message)
+    for names in value.values():
+        if not isinstance(names, list) or set(map(type, names)) - {str}:
+            raise ValueError(message)
     return dict(value)
-
-
-def _are_names(value: object) -> bool:
-    return isinstance(value, list) and all(isinstance(name, str) for name in value)
 
 
 def _checked_preprocessing(value: object) -> dict:
@@ -474,7 +474,9 @@ def _batches(
 ) -> Iterator[list[ImageSource]]:
     if size < 1:
         raise ValueError(f"batch_size is {size}; it is at least 1")
-    images = [images] if isinstance(images, ImageSource) else list(images)
+    if isinstance(images, ImageSource):
+        images = [images]
+    images = list(images)
     return (images[start : start + size] for start in range(0, len(images), size))
 
 

@@ -125,7 +125,9 @@ class Prompt(nn.Module):
         """
         config: dict[str, Any] = {"kind": self.kind}
         for name, value in self.arguments.items():
-            config[name] = value.config() if isinstance(value, Prompt) else value
+            if isinstance(value, Prompt):
+                value = value.config()
+            config[name] = value
         return config
 
     def describe(self) -> str:

@@ -85,7 +85,9 @@ def encode_tokens(
     """
     start = 0 if prefix is None else batch.prefix
     ids, slots = batch.ids[:, start:], batch.slots[:, start:]
-    first = None if contexts is None else contexts[0]
+    first = None
+    if contexts is not None:
+        first = contexts[0]
     x = _embed(clip, ids, slots, first, start)
     ends = batch.ends - start
     if clip.text_pool_type == "last":

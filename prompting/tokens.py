@@ -115,10 +115,11 @@ def tokenize_prompts(
             context_length,
         )
     lengths = [n_ctx - before + len(tokens) + 1 for _, tokens in names]
+    length = None
     if not trim_padding:
-        lengths = [context_length - before - len(start)] * len(names)
+        length = context_length
+        lengths = [length - before - len(start)] * len(names)
     groups = _group_by_length(lengths, max_tokens)
-    length = None if trim_padding else context_length
     return _batches(tokenizer, names, groups, n_ctx, before, length)
 
 
@@ -139,11 +140,12 @@ def tokenize_sentences(
     lengths = [len(start) + len(tokens) + 1 for tokens in encoded]
     for sentence, taken in zip(sentences, lengths, strict=True):
         _check_length(repr(sentence), taken, context_length)
+    length = None
     if not trim_padding:
-        lengths = [context_length] * len(encoded)
+        length = context_length
+        lengths = [length] * len(encoded)
     names = [(len(tokens), tokens) for tokens in encoded]
     groups = _group_by_length(lengths, max_tokens)
-    length = None if trim_padding else context_length
     return _batches(tokenizer, names, groups, 0, 0, length)
 
 
