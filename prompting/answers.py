@@ -24,9 +24,7 @@ _UNSAFE = re.compile(r'[\x00-\x1f\x7f/\\:*?"<>|]')
 
 @dataclass(frozen=True)
 class Answer:
-    """An image and its most probable classes, (name, probability) each; or why it can't
-    be read.
-    """
+    """An image and its best (class, probability) pairs, or why it can't be read."""
 
     image: str
     best: list[tuple[str, float]]
@@ -52,11 +50,7 @@ class Answer:
 
 
 class Writer:
-    """Writes answers to a stream, each at once but for "json", whose list `close`
-    writes.
-
-    columns: the classes of a row of CSV.
-    """
+    """Writes answers to a stream, with `columns` classes in CSV; JSON at the end."""
 
     def __init__(self, stream: TextIO, form: str, columns: int) -> None:
         self.stream, self.form, self.columns = stream, form, columns
@@ -123,10 +117,7 @@ class Sorter:
             raise ValueError(f"--sort-into: {folder} is a file, not a folder")
 
     def put(self, found: Answer) -> None:
-        """Link or copy the image of an answer.
-
-        Raises OSError if it can't be written.
-        """
+        """Link or copy the image of an answer."""
         if found.error:
             return
         source = Path(found.image)

@@ -110,9 +110,7 @@ class TimmTower:
         return self.trunk.norm_pre(tokens)
 
     def blocks(self, n_ctx: int) -> list[Callable[[Tensor], Tensor]]:
-        """Return the blocks; those with rotary positions leave the n_ctx tokens after
-        the prefix as they are.
-        """
+        """Return the blocks; rotary positions leave the n_ctx tokens as they are."""
         if self._rotation is None:
             return list(self.trunk.blocks)
         rotation = _with_unrotated(self._rotation, n_ctx)
@@ -182,9 +180,7 @@ def encode_prompted_images(
 def _run_block(
     block: ResidualAttentionBlock, x: Tensor, class_token_only: bool = False
 ) -> Tensor:
-    """Return the block's output, (B, L, width), or (B, 1, width), as nothing reads the
-    last block's other outputs.
-    """
+    """Return the block's output (B, L, width), or only (B, 1, width), which is read."""
     if class_token_only:
         class_token = x[:, :1]
         q, k, v = qkv(block, x[:, :1], x)
@@ -195,9 +191,7 @@ def _run_block(
 
 
 def _with_unrotated(rotation: Tensor, n_ctx: int) -> Tensor:
-    """Return the sines and cosines (patches, 2 d) behind those of n_ctx tokens without a
-    position: sines 0, cosines 1.
-    """
+    """Return sines and cosines behind those of n_ctx tokens without a position."""
     sines, cosines = rotation.chunk(2, -1)
     zeros = torch.zeros_like(sines[:1]).expand(n_ctx, -1)
     ones = torch.ones_like(cosines[:1]).expand(n_ctx, -1)

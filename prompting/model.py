@@ -108,16 +108,12 @@ class PromptedCLIP(nn.Module):
         self.register_load_state_dict_post_hook(PromptedCLIP._clear_caches)
 
     def compile_image_tower(self) -> PromptedCLIP:
-        """Have `torch.compile` fuse the image tower with its prompt tokens; the first
-        batch takes a minute or so.
-        """
+        """Compile the image tower with its prompt tokens: the first batch takes a minute."""
         self._encode_prompted_images = torch.compile(encode_prompted_images)
         return self
 
     def contexts(self) -> Contexts:
-        """Return the prompt's vectors, for `encode_images` and `encode_classes` when a
-        step needs both.
-        """
+        """Return the prompt's vectors, for a step that needs them twice."""
         if self.prompt is None:
             return Contexts()
         return self.prompt.contexts()
@@ -226,9 +222,7 @@ class PromptedCLIP(nn.Module):
         rows: Tensor | None,
         task: str | None,
     ) -> Tensor:
-        """Return the vectors (layers, n_ctx, width) or (layers, classes, n_ctx, width)
-        around class names.
-        """
+        """Return the vectors around class names, (layers[, classes], n_ctx, width)."""
         if contexts.text_map is not None:
             return contexts.text_map(self._encode_names, classes, task, rows)
         text = layered(given(contexts.text))
@@ -237,9 +231,7 @@ class PromptedCLIP(nn.Module):
         return text
 
     def _encode_names(self, names: Sequence[str], text: Tensor) -> Tensor:
-        """Return features (names, d), not normalised, of names behind vectors (n_ctx,
-        width) or (names, n_ctx, width).
-        """
+        """Return features (names, d) of names behind vectors ([names,] n_ctx, width)."""
         text = text.unsqueeze(0)
         if text.dim() == 4:
             text = rows_of(text, 1, None, len(names))
@@ -247,9 +239,7 @@ class PromptedCLIP(nn.Module):
         return self._encode_batches(batches, text)
 
     def _check_names(self, names: Sequence[str], text: Tensor) -> Tensor:
-        """Return zeros in the place of `_encode_names`, which would raise the same
-        errors.
-        """
+        """Return zeros in the place of `_encode_names`, or raise the same errors."""
         self._name_tokens(tuple(names), text.shape[-2], "end")
         return text.new_zeros(len(names), clip_shape(self.clip).embed_dim)
 
@@ -299,9 +289,7 @@ class PromptedCLIP(nn.Module):
         text: Tensor,
         class_vectors: ClassVectors | None = None,
     ) -> Tensor:
-        """Return features (C, d), not normalised; the backward pass computes those
-        beyond `max_cached_classes` again.
-        """
+        """Return features (C, d); those beyond `max_cached_classes` by checkpointing."""
         prefix = None
         shared = self.share_prefix and text.dim() == 3 and class_vectors is None
         if shared and sum(len(batch.ids) for batch in batches) > 1:
@@ -363,9 +351,7 @@ class PromptedCLIP(nn.Module):
         return self.logits(image_features, class_features)
 
     def train(self, mode: bool = True) -> PromptedCLIP:
-        """Change the mode of the prompt only (dropout); the backbone stays in
-        evaluation mode.
-        """
+        """Change the mode of the prompt (dropout); the backbone stays in evaluation mode."""
         super().train(mode)
         self.clip.eval()
         return self
@@ -437,9 +423,7 @@ class PromptedCLIP(nn.Module):
 
 
 def count_parameters(clip: CLIP, prompt: nn.Module | None = None) -> dict[str, int]:
-    """Return the four counts of an ELEVATER prediction file: trainable, all, image
-    tower, backbone (both towers).
-    """
+    """Return the four counts of an ELEVATER prediction file."""
     backbone = _count(clip.parameters())
     learned: list[nn.Parameter] = []
     if prompt is not None:
@@ -458,9 +442,7 @@ def _count(parameters: Iterable[nn.Parameter]) -> int:
 
 
 def _encode_again(clip: CLIP, batch: TokenBatch, *inputs) -> Tensor:
-    """Run `encode_tokens` for one of many batches that the backward pass computes
-    again.
-    """
+    """Run `encode_tokens` for a batch that the backward pass computes again."""
     if not batch.ids.is_cuda:
         release_free_memory()
     return encode_tokens(clip, batch, *inputs)

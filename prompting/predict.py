@@ -220,9 +220,7 @@ class Predictor:
             pool.shutdown(cancel_futures=True)
 
     def _submit(self, pool: ThreadPoolExecutor, image: ImageSource) -> Future[Tensor]:
-        """Prepare a file in the pool, and an opened image at once, as two threads must
-        not load it.
-        """
+        """Prepare a file in the pool, an opened image at once: threads must not share it."""
         if not isinstance(image, Image.Image):
             return pool.submit(self.prepare, image)
         done: Future[Tensor] = Future()
@@ -233,9 +231,7 @@ class Predictor:
         return done
 
     def prepare(self, image: ImageSource) -> Tensor:
-        """Return an image as the backbone takes it: upright, RGB, resized and
-        normalised, (3, S, S).
-        """
+        """Return an image (3, S, S): upright, RGB, resized and normalised."""
         preprocessing = self.preprocessing
         pixels = resize(
             read_image(image, preprocessing.background),
@@ -291,18 +287,13 @@ class Predictor:
         return known.get(self.task_name(task))
 
     def task_name(self, task: str | None = None) -> str | None:
-        """Return the task, by default the only one of the training; None if there are
-        several.
-        """
+        """Return the task, by default the only one of the training, or None."""
         if task is None and len(self.classes) == 1:
             return next(iter(self.classes))
         return task
 
     def _trained_classes(self, task: str | None, needed: bool) -> list[str]:
-        """Return the classes of a task of the training, by default of the only one.
-
-        Raises ValueError if it is not known.
-        """
+        """Return the classes of a task of the training, by default of the only one."""
         known = ", ".join(self.classes) or "none"
         needs_task = self.model.needs_task
         if task is not None:
@@ -421,10 +412,7 @@ def _load_stored_backbone(
 
 
 def _checked_classes(value: object) -> dict[str, list[str]]:
-    """Return the classes of an untrusted file.
-
-    Raises ValueError unless they are lists of names by task.
-    """
+    """Return the classes of an untrusted file, lists of names by task."""
     message = "its metadata 'classes' are no lists of names by task"
     if not isinstance(value, dict):
         raise ValueError(message)
@@ -435,10 +423,7 @@ def _checked_classes(value: object) -> dict[str, list[str]]:
 
 
 def _checked_preprocessing(value: object) -> dict:
-    """Return the preprocessing of an untrusted file.
-
-    Raises ValueError naming a key that can't be used.
-    """
+    """Return the preprocessing of an untrusted file; ValueError names a wrong key."""
     if not isinstance(value, dict):
         value = {"preprocessing": value}
     for key, setting in value.items():

@@ -35,9 +35,7 @@ def sees_padding(clip: CLIP) -> bool:
 
 
 def check_text_tower(clip: CLIP) -> None:
-    """Raise ValueError unless the text tower reads its result at the end token or at the
-    last position.
-    """
+    """Raise ValueError unless the result is read at the end token or last position."""
     if clip.text_pool_type not in ("argmax", "eos", "last"):
         raise ValueError(
             f"this text tower pools by {clip.text_pool_type!r}; prompts need the end token (argmax, eos) or the last position"
@@ -136,9 +134,7 @@ def _embed(
 
 
 def _replace(x: Tensor, slots: Tensor, context: Tensor) -> Tensor:
-    """Return x (B, L, width) with a deeper layer's context (n_ctx, width) or (B, n_ctx,
-    width) in the slots.
-    """
+    """Return x (B, L, width) with a deeper layer's context in the slots."""
     with full_precision(x):
         entering = slots.to(context.dtype) @ context
     filled = slots.any(-1, keepdim=True)

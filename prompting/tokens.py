@@ -232,9 +232,7 @@ def _pad(sequences: list[list[int]]) -> tuple[Tensor, Tensor]:
 
 
 def _group_by_length(lengths: list[int], max_tokens: int) -> list[list[int]]:
-    """Return indices in groups of similar length, each of at most `max_tokens` with its
-    padding (one index at least).
-    """
+    """Return indices in groups of similar length, of `max_tokens` with padding."""
     groups: list[list[int]] = []
     group: list[int] = []
     filled = 0
