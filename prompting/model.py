@@ -34,6 +34,7 @@ from prompting.prompts import Contexts, Prompt, full_precision
 from prompting.shape import check_fits, clip_shape
 from prompting.text_tower import (
     ClassVectors,
+    Prefix,
     check_text_tower,
     encode_prefix,
     encode_tokens,
@@ -108,7 +109,7 @@ class PromptedCLIP(nn.Module):
         self.register_load_state_dict_post_hook(PromptedCLIP._clear_caches)
 
     def compile_image_tower(self) -> PromptedCLIP:
-        """Compile the image tower with its prompt tokens: the first batch takes a minute."""
+        """Have `torch.compile` fuse the image tower; the first batch takes a minute or so."""
         self._encode_prompted_images = torch.compile(encode_prompted_images)
         return self
 
@@ -291,9 +292,8 @@ class PromptedCLIP(nn.Module):
     ) -> Tensor:
         """Return features (C, d); those beyond `max_cached_classes` by checkpointing."""
         prefix = None
-        shared = self.share_prefix and text.dim() == 3 and class_vectors is None
-        if shared and sum(len(batch.ids) for batch in batches) > 1:
-            prefix = encode_prefix(self.clip, batches[0], text)
+        if class_vectors is None:
+            prefix = self._shared_prefix(batches, text)
         cached = float("inf")
         if torch.is_grad_enabled() and text.requires_grad:
             cached = self._limit(self.max_cached_classes, MAX_CACHED_CLASSES)
@@ -321,6 +321,13 @@ class PromptedCLIP(nn.Module):
                 )
             features.append(encoded)
         return in_order(features, batches)
+
+    def _shared_prefix(self, batches: list[TokenBatch], text: Tensor) -> Prefix | None:
+        """Return what names behind shared vectors have in common; None for one name."""
+        count = sum(len(batch.ids) for batch in batches)
+        if not self.share_prefix or text.dim() == 4 or count == 1:
+            return None
+        return encode_prefix(self.clip, batches[0], text)
 
     def logits(self, image_features: Tensor, class_features: Tensor) -> Tensor:
         """Return exp(logit_scale), or the prompt's scale, times cosine, (B, C), in
