@@ -12,10 +12,8 @@ from datasets.catalog.entries import Entry, entries
 from toolkit.common.cli import BAD_INPUT, FAILED, OK, NotDone
 
 from . import record
-from .copies import find_copy
-from .hub import fetch_copy, find_zip, hub_form
-from .prepare import prepare, prepare_copy, prepare_folder, prepare_zip, require_empty
-from .torchvision_copies import COPIES
+from .copies import fetch_copy, find_copy, find_zip, hub_form
+from .prepare import prepare, require_empty
 
 
 @dataclass(frozen=True)
@@ -53,16 +51,12 @@ def available(origin: str) -> list[Entry]:
     """Return the sets of which there can be a copy of this origin."""
     found = []
     for entry in entries().values():
-        is_elevater = entry.suite == "elevater"
-        if origin == "torchvision":
-            is_known = entry.name in COPIES
-        elif origin == "hub":
+        if origin == "hub":
             is_known = bool(hub_form(entry))
-        elif origin == "folder":
-            is_known = is_elevater
+        elif origin in ("zip", "folder") and entry.suite == "elevater":
+            is_known = True
         else:
             is_known = find_copy(entry, origin) is not None
-            is_known = is_known or (origin == "zip" and is_elevater)
         if is_known:
             found.append(entry)
     return found
@@ -135,22 +129,17 @@ def _prepare_one(
         return f"{folder} is there already"
     form, path = source.origin, source.at
     repo, revision = "", source.revision
-    if form == "torchvision":
-        prepare(entry, root, path or "", download=not source.offline)
-        return ""
     if form == "hub":
-        folder = path or root / form
-        form, path, repo, revision = fetch_copy(entry, folder, revision)
+        form, path, repo, revision = fetch_copy(entry, path or root / form, revision)
+    elif form == "torchvision":
+        path = path or root / form
     else:
         path = _locate(entry, form, path, several)
-    if every and not path.exists():
+    if every and form != "torchvision" and not path.exists():
         return f"no copy {path}"
-    if form == "zip":
-        prepare_zip(entry, root, path, revision, repo)
-    elif form == "folder":
-        prepare_folder(entry, root, path, repo)
-    else:
-        prepare_copy(entry, root, form, path, revision, repo)
+    if form == "folder":
+        revision = ""
+    prepare(entry, root, form, path, repo, revision, download=not source.offline)
     return ""
 
 

@@ -38,8 +38,8 @@ def write(
     folder: Path,
     entry: Entry,
     images: Mapping[str, int],
-    source: str,
     verdict: str,
+    source: str,
     note: str = "",
     revision: str = "",
 ) -> None:

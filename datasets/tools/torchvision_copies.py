@@ -9,7 +9,6 @@ import os
 import random
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,75 +20,17 @@ from datasets.io.packed import PackedImage
 from toolkit.common.cli import NotDone
 from toolkit.common.text import one_line
 
-from .record import OTHER_ORDER, OTHER_SPLIT
+from .copies import find_copy
 
 # the file of an image, or how to get one that has none
 ImageSource = str | Callable[[], Image.Image]
 Item = tuple[ImageSource, tuple[int, ...]]
 
-SPLIT = {name: {"split": name} for name in SPLITS}
-TWO_SPLITS = {name: SPLIT[name] for name in ("train", "test")}
-TRAIN_TEST = {"train": {"train": True}, "test": {"train": False}}
 # torchvision has Kaggle's order: ..., sad, surprised, neutral
 FER_TO_ALPHABETICAL = (0, 1, 2, 3, 5, 6, 4)
+# as the notes in catalog/copies.yaml say
 CALTECH_TRAIN = 30  # images a class
 EUROSAT_EACH = 500  # images a class and split
-
-
-@dataclass(frozen=True)
-class Copy:
-    """How torchvision has a set.
-
-    Attributes:
-        splits: split -> the argument of its class for it.
-        by_name: labels are matched by class names; otherwise they are ELEVATER's
-            already.
-        note: how its splits or labels may differ from ELEVATER's, besides the order.
-        verdict: `OTHER_SPLIT` if torchvision has no split of the set.
-    """
-
-    splits: dict[str, dict[str, Any]]
-    by_name: bool = False
-    note: str = ""
-    verdict: str = OTHER_ORDER
-
-
-COPIES = {
-    "caltech-101": Copy(
-        {"train": {}, "test": {}},
-        note=f"{CALTECH_TRAIN} training images of each class are drawn by a fixed seed",
-        verdict=OTHER_SPLIT,
-    ),
-    "cifar-10": Copy(TRAIN_TEST, by_name=True),
-    "cifar-100": Copy(TRAIN_TEST, by_name=True),
-    "country211": Copy(SPLIT | {"val": {"split": "valid"}}, by_name=True),
-    "dtd": Copy(SPLIT, by_name=True, note="the first of its ten partitions"),
-    "eurosat_clip": Copy(
-        {split: {} for split in SPLIT},
-        by_name=True,
-        note=f"{EUROSAT_EACH} images of each class and split are drawn by a fixed seed",
-        verdict=OTHER_SPLIT,
-    ),
-    "fer-2013": Copy(
-        TWO_SPLITS | {"val": SPLIT["test"]},
-        note="test is Kaggle's private test",
-    ),
-    "fgvc-aircraft-2013b-variants102": Copy(SPLIT, by_name=True),
-    "food-101": Copy(TWO_SPLITS, by_name=True),
-    "gtsrb": Copy(TWO_SPLITS),
-    "mnist": Copy(TRAIN_TEST, by_name=True),
-    "oxford-flower-102": Copy(SPLIT),
-    "oxford-iiit-pets": Copy(
-        TWO_SPLITS | {"train": {"split": "trainval"}}, by_name=True
-    ),
-    "patch-camelyon": Copy(SPLIT),
-    "rendered-sst2": Copy(SPLIT, by_name=True),
-    "stanford-cars": Copy(TWO_SPLITS, by_name=True),
-    "voc-2007-classification": Copy(
-        {split: {"year": "2007", "image_set": split} for split in SPLIT},
-        note="objects marked as difficult do not count",
-    ),
-}
 
 
 def read_copy(
@@ -125,7 +66,7 @@ def _read(entry: Entry, split: str, source: Path, download: bool) -> list[Item]:
     import torchvision
 
     cls = getattr(torchvision.datasets, entry.torchvision)
-    copy = COPIES[entry.name]
+    copy = find_copy(entry, "torchvision")
     dataset = _open(cls, copy.splits[split], source, download)
     if entry.name == "caltech-101":
         return _caltech(Path(dataset.root) / "101_ObjectCategories", split)
@@ -238,6 +179,6 @@ def _eurosat(items: list[Item], split: str) -> list[Item]:
     for labels in sorted(groups):
         group = groups[labels]
         each = min(EUROSAT_EACH, len(group) // 3)
-        start = list(SPLIT).index(split) * each
+        start = SPLITS.index(split) * each
         chosen += generator.sample(group, 3 * each)[start : start + each]
     return sorted(chosen)
