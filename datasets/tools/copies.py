@@ -25,7 +25,6 @@ from toolkit.common.text import one_line
 
 from .record import OTHER_ORDER
 
-HUB_FORMS = ("wds", "parquet", "zip")
 PATTERNS = {
     "wds": ["*.txt", "train/*", "val*/*", "test/*"],
     "parquet": ["*.parquet"],
@@ -37,17 +36,15 @@ class Copy:
     """A public copy of a set.
 
     Attributes:
-        repo: its repository on the Hub, "" if none is known.
-        type: of the repository, "dataset" or "model".
-        revision: the revision to read.
+        repo, type, revision: its repository on the Hub, "dataset" or "model", and what
+            to read of it.
         verdict: of the test images, if the files are complete.
         label, splits: as `read_parquet` takes them; of torchvision, split -> the
             arguments of its class.
         by_name: torchvision's labels are matched by class names; otherwise they are
             ELEVATER's already.
         note: differences besides.
-        wrong: the name of a repository that looks like it and holds other images, or
-            "".
+        wrong: the name of a repository that looks like it and holds other images.
     """
 
     repo: str = ""
@@ -71,9 +68,7 @@ def _of_set(entry: Entry) -> dict[str, Any]:
 
 
 def find_copy(entry: Entry, form: str) -> Copy | None:
-    """Return the public copy of a set in the form wds, parquet, zip or torchvision,
-    if any.
-    """
+    """Return the copy of a set in the form wds, parquet, zip or torchvision, if any."""
     if form == "zip":
         if entry.suite not in ("coop", "imagenet-variant") or entry.name == "ImageNet":
             return None
@@ -89,7 +84,7 @@ def test_counts(entry: Entry) -> list[int]:
 
 def hub_form(entry: Entry) -> str:
     """Return the form of the public copy of a set that is read, "" if none is known."""
-    for form in HUB_FORMS:
+    for form in ("wds", "parquet", "zip"):
         copy = find_copy(entry, form)
         if copy and copy.repo:
             return form
@@ -99,14 +94,12 @@ def hub_form(entry: Entry) -> str:
 def fetch_copy(
     entry: Entry, folder: Path, revision: str = ""
 ) -> tuple[str, Path, str, str]:
-    """Fetch the missing files of the public copy of a set, which has one, to a separate
-    folder below `folder`.
+    """Fetch the missing files of the public copy of a set to a folder in `folder`.
 
     Returns:
         (form, path of the copy, repository, the commit that was read)
 
-    Raises:
-        ValueError: the Hub does not answer or has no such repository or revision.
+    Raises ValueError if the Hub does not answer or has no such repository or revision.
     """
     form = hub_form(entry)
     copy = find_copy(entry, form)
@@ -158,9 +151,8 @@ def _plain(name: str) -> str:
 def open_copy(entry: Entry, form: str, path: Path) -> Collection:
     """Return the images of a local copy in the form wds, parquet or folder.
 
-    Raises:
-        FileNotFoundError, ValueError: the copy is not there, is not of this form, or is
-            another set's.
+    Raises FileNotFoundError or ValueError if it is not there, not of this form, or
+    another set's.
     """
     copy = find_copy(entry, form) or Copy()
     if copy.wrong and path.resolve().name == copy.wrong:
@@ -173,43 +165,33 @@ def open_copy(entry: Entry, form: str, path: Path) -> Collection:
         collection = read_parquet(path, copy.label, copy.splits)
     else:
         collection = _read_folder(path)
-    _check_label_kind(entry, path, collection.multilabel, copy)
+    is_multilabel = entry.label_kind == "multilabel"
+    if is_multilabel and not collection.multilabel:
+        message = f"{entry.name} is multilabel, but each image here has one label"
+        if copy.wrong:
+            message += (
+                f"; it may hold cropped objects, as {copy.wrong} does: take {copy.repo}"
+            )
+        raise ValueError(f"{path}: {message}")
+    if collection.multilabel and not is_multilabel:
+        raise ValueError(
+            f"{path}: {entry.name} has one label an image, but each image here has a list of labels"
+        )
     for split in ("train", "test"):
         if split not in collection.splits and entry.images.get(split):
             raise ValueError(f"{path} has no split {split}")
     return collection
 
 
-def _check_label_kind(entry: Entry, path: Path, multilabel: bool, copy: Copy) -> None:
-    """Raise ValueError if images have several labels in the copy or the set alone."""
-    is_multilabel = entry.label_kind == "multilabel"
-    if is_multilabel and not multilabel:
-        message = (
-            f"{path}: {entry.name} is multilabel, but each image here has one label"
-        )
-        if copy.wrong:
-            message += (
-                f"; it may hold cropped objects, as {copy.wrong} does: take {copy.repo}"
-            )
-        raise ValueError(message)
-    if multilabel and not is_multilabel:
-        raise ValueError(
-            f"{path}: {entry.name} has one label an image, but each image here has a list of labels"
-        )
-
-
 def label_map(entry: Entry, collection: Collection) -> list[int]:
     """Return position in the copy's class list -> label of the set, matched by name.
 
-    Raises:
-        ValueError: the lists do not match, or the copy numbers its classes as texts (0,
-            1, 10, ...).
+    Raises ValueError if that fails, or classes are numbered as texts (0, 1, 10, ...).
     """
     found = collection.classnames
     if all(name.isdecimal() for name in found):
         numbers = [int(name) for name in found]
-        is_sorted_as_text = numbers != sorted(numbers) and found == sorted(found)
-        if is_sorted_as_text:
+        if numbers != sorted(numbers) and found == sorted(found):
             raise ValueError(
                 f"{collection.names_from} numbers the classes as texts ({', '.join(found[:4])}, ...): its labels are in "
                 f"another order than those of {entry.name}"
@@ -230,7 +212,6 @@ def check_counts(entry: Entry, counts: Sequence[int], source: str) -> None:
 
 
 def _read_folder(path: Path) -> Collection:
-    """Return a folder of split folders as a collection."""
     rows = read_folder(path, splits_needed=True)
     classnames = sorted({row.labels[0] for row in rows})
     if all(name.isdecimal() for name in classnames):

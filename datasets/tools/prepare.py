@@ -22,7 +22,7 @@ from datasets.catalog.names import class_names
 from datasets.io.packed import PackedImage
 from datasets.io.split_names import FOLDER_SPLITS
 from toolkit.common.cli import NotDone
-from toolkit.common.files import atomic_folder, write_text
+from toolkit.common.files import atomic_folder, new_parents, write_text
 
 from . import record
 from .copies import Copy, check_counts, find_copy, label_map, open_copy
@@ -111,18 +111,13 @@ def _has_files(entry: Entry, folder: Path) -> bool:
 
 @contextlib.contextmanager
 def _writing(entry: Entry, root: Path) -> Iterator[Path]:
-    """Yield a temporary folder for the set's; remove new folders that stay empty."""
+    """Yield a temporary folder that becomes the set's."""
     folder = root / entry.folder
-    made = [parent for parent in folder.parents if not parent.exists()]
     try:
-        with atomic_folder(folder) as work:
+        with new_parents(folder), atomic_folder(folder) as work:
             yield work
     except OSError as error:
         raise NotDone(f"{entry.name} could not be written: {error}") from error
-    finally:
-        for parent in made:
-            if parent.is_dir() and not any(parent.iterdir()):
-                parent.rmdir()
 
 
 def _relabelled_streams(entry: Entry, form: str, path: Path) -> Streams:
