@@ -45,16 +45,15 @@ def read_parquet(
     asked for.
 
     Args:
-        label: the column of labels; by default the only one with class names, or the
-            one called label or cls (`LABEL_COLUMNS`).
-        splits: split -> its name in the files ("validation"), for copies that use other
-            names.
+        label: the column of labels; by default the only one with class names, or one of
+            `LABEL_COLUMNS`.
+        splits: split -> its name in the files, if it is no usual one.
 
     Raises:
         FileNotFoundError: there is no parquet file, or a part of a split is missing.
         ValueError: a file is damaged, a column is missing or of another type, there are
-            no class names, or files have different ones. Streams raise it with file and
-            row. Also if pyarrow is not installed.
+            no class names or different ones, or pyarrow is not installed. Streams raise
+            it with file and row.
     """
     files = _files(path, splits or {})
     first = next(iter(files.values()))[0]
@@ -99,15 +98,16 @@ def _files(path: Path, renamed: Mapping[str, str]) -> dict[str, list[Path]]:
     if path.is_file():
         candidates = [path]
     elif path.is_dir():
-        found = path.rglob("*.parquet")
-        visible = [file for file in found if not _is_hidden(file, path)]
-        candidates = sorted(visible)
+        candidates = []
+        for file in sorted(path.rglob("*.parquet")):
+            parts = file.relative_to(path).parts
+            if not any(part.startswith(".") for part in parts):
+                candidates.append(file)
     else:
         raise FileNotFoundError(f"no file or folder {path}")
     if not candidates:
         raise FileNotFoundError(f"no parquet file in {path}")
-    given = {spelling: split for split, spelling in renamed.items()}
-    spellings = FOLDER_SPLITS | given
+    spellings = FOLDER_SPLITS | {name: split for split, name in renamed.items()}
     splits: dict[str, list[Path]] = {"train": [], "val": [], "test": []}
     others = []
     for file in candidates:
@@ -127,14 +127,13 @@ def _files(path: Path, renamed: Mapping[str, str]) -> dict[str, list[Path]]:
             *(path, len(others), len(candidates), others[0].relative_to(path)),
         )
     for split, files in splits.items():
-        _require_one_folder(split, files)
+        folders = sorted({str(file.parent) for file in files})
+        if len(folders) > 1:
+            raise ValueError(
+                f"the files of the split {split} are in several folders, such as {folders[0]} and {folders[1]}: give one data set"
+            )
         _require_all_parts(files)
     return splits
-
-
-def _is_hidden(file: Path, root: Path) -> bool:
-    parts = file.relative_to(root).parts
-    return any(part.startswith(".") for part in parts)
 
 
 def _split_of(file: Path, root: Path, spellings: Mapping[str, str]) -> str:
@@ -150,17 +149,7 @@ def _split_of(file: Path, root: Path, spellings: Mapping[str, str]) -> str:
     return ""
 
 
-def _require_one_folder(split: str, files: list[Path]) -> None:
-    """Raise ValueError if a split is in the folders of several configurations."""
-    folders = sorted({str(file.parent) for file in files})
-    if len(folders) > 1:
-        raise ValueError(
-            f"the files of the split {split} are in several folders, such as {folders[0]} and {folders[1]}: give one data set"
-        )
-
-
 def _require_all_parts(files: list[Path]) -> None:
-    """Raise FileNotFoundError if a part of a split is missing."""
     there: dict[tuple[str, int], set[int]] = {}
     for file in files:
         part = _PART.fullmatch(file.stem)
