@@ -173,18 +173,22 @@ def _doctor(options: argparse.Namespace) -> int:
     if options.json:
         _write_json([report.to_dict() for report in reports])
     else:
-        missing = [report.name for report in reports if report.missing]
-        if missing and not options.names:
-            _write(f"missing: {', '.join(missing)}")
-        statuses = [report.status for report in reports]
-        kinds = ("ok", "damaged", "missing")
-        _write(", ".join(f"{statuses.count(kind)} {kind}" for kind in kinds))
-    found = {report.status for report in reports}
-    if "damaged" in found:
+        _print_summary(reports, is_named=bool(options.names))
+    statuses = {report.status for report in reports}
+    if "damaged" in statuses:
         return FAILED
-    if "missing" in found and (options.names or found == {"missing"}):
+    if "missing" in statuses and (options.names or statuses == {"missing"}):
         return FAILED
     return OK
+
+
+def _print_summary(reports: Sequence[Report], is_named: bool) -> None:
+    missing = [report.name for report in reports if report.missing]
+    if missing and not is_named:
+        _write(f"missing: {', '.join(missing)}")
+    statuses = [report.status for report in reports]
+    kinds = ("ok", "damaged", "missing")
+    _write(", ".join(f"{statuses.count(kind)} {kind}" for kind in kinds))
 
 
 def _examine(known: Entry, root: Path, options: argparse.Namespace) -> Report:
@@ -244,7 +248,8 @@ def _prepare(options: argparse.Namespace) -> int:
 def _prepare_from_copies(options: argparse.Namespace, every: bool) -> int:
     from .tools import batch
 
-    root, at = options.root, _folder(options.at) if options.at else None
+    root = options.root
+    at = _folder(options.at) if options.at else None
     if options.origin == "hub" and options.offline:
         raise ValueError(
             "--from hub downloads; without --offline, or --from wds, parquet or zip with a local copy"

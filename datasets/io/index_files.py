@@ -128,7 +128,8 @@ def parse_iris(text: str, source: str, folder: str, issue: Issue) -> list[Row]:
             continue
         else:
             key, labels = line, ()
-        rows.append(Row(where, key, labels, os.path.join(folder, key)))
+        path = os.path.join(folder, key)
+        rows.append(Row(where, key, labels, path))
     return rows
 
 
@@ -156,8 +157,10 @@ def parse_coco(
         key = image["file_name"]
         if image.get("zip_file"):
             key = f"{image['zip_file']}@{key}"
-        where, path = f"{source}: image {image['id']}", os.path.join(folder, key)
-        rows.append(Row(where, key, tuple(labels[image["id"]]), path))
+        where = f"{source}: image {image['id']}"
+        path = os.path.join(folder, key)
+        of_image = tuple(labels[image["id"]])
+        rows.append(Row(where, key, of_image, path))
     return rows, [str(category["name"]) for category in categories]
 
 
@@ -185,7 +188,8 @@ def require_inside(samples: Iterable[Sample], folder: str, source: str) -> None:
         path, member = split_archive(sample.impath)
         place, above = Path(path), Path(folder)
         if leads_outside(sample.key):
-            place, above = Path(os.path.abspath(path)), Path(os.path.abspath(folder))
+            place = Path(os.path.abspath(path))
+            above = Path(os.path.abspath(folder))
         elif member is not None and path not in zips:  # may be a link
             zips.add(path)
             place, above = place.resolve(), above.resolve()
@@ -222,7 +226,8 @@ def _samples(rows: Sequence[Row], names: Sequence[str], path: str) -> list[Sampl
     samples = []
     for row in rows:
         classname = names[row.labels[0]] if row.labels else ""
-        samples.append(Sample(row.path, row.labels, row.key, classname))
+        sample = Sample(row.path, row.labels, row.key, classname)
+        samples.append(sample)
     return samples
 
 
@@ -231,7 +236,8 @@ def _entries(
 ) -> list[dict]:
     """Return the images or categories of a COCO index by ascending id."""
     keys = ("id", "file_name") if kind == "image" else ("id", "name")
-    entries = [entry for _, entry in _checked(content, name, keys, source, issue)]
+    checked = _checked(content, name, keys, source, issue)
+    entries = [entry for _, entry in checked]
     for value in repeated([entry["id"] for entry in entries]):
         issue("id-twice", source, f"the {kind} id {value} occurs more than once")
     # numbers by value, then texts

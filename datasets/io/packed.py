@@ -91,7 +91,8 @@ def read_class_list(path: Path) -> list[str]:
 
     Raises ValueError if it is no text, names no class, or has other blank lines.
     """
-    lines = decode_text(path.read_bytes(), str(path)).rstrip().splitlines()
+    text = decode_text(path.read_bytes(), str(path))
+    lines = text.rstrip().splitlines()
     names = [line.strip() for line in lines]
     if not names:
         raise ValueError(f"{path} names no class")

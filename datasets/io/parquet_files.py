@@ -98,16 +98,14 @@ def _files(path: Path, renamed: Mapping[str, str]) -> dict[str, list[Path]]:
     if path.is_file():
         candidates = [path]
     elif path.is_dir():
-        candidates = []
-        for file in sorted(path.rglob("*.parquet")):
-            parts = file.relative_to(path).parts
-            if not any(part.startswith(".") for part in parts):
-                candidates.append(file)
+        found = path.rglob("*.parquet")
+        candidates = sorted(file for file in found if not _is_hidden(file, path))
     else:
         raise FileNotFoundError(f"no file or folder {path}")
     if not candidates:
         raise FileNotFoundError(f"no parquet file in {path}")
-    spellings = FOLDER_SPLITS | {name: split for split, name in renamed.items()}
+    given = {spelling: split for split, spelling in renamed.items()}
+    spellings = FOLDER_SPLITS | given
     splits: dict[str, list[Path]] = {"train": [], "val": [], "test": []}
     others = []
     for file in candidates:
@@ -127,13 +125,14 @@ def _files(path: Path, renamed: Mapping[str, str]) -> dict[str, list[Path]]:
             *(path, len(others), len(candidates), others[0].relative_to(path)),
         )
     for split, files in splits.items():
-        folders = sorted({str(file.parent) for file in files})
-        if len(folders) > 1:
-            raise ValueError(
-                f"the files of the split {split} are in several folders, such as {folders[0]} and {folders[1]}: give one data set"
-            )
+        _require_one_folder(split, files)
         _require_all_parts(files)
     return splits
+
+
+def _is_hidden(file: Path, root: Path) -> bool:
+    parts = file.relative_to(root).parts
+    return any(part.startswith(".") for part in parts)
 
 
 def _split_of(file: Path, root: Path, spellings: Mapping[str, str]) -> str:
@@ -147,6 +146,14 @@ def _split_of(file: Path, root: Path, spellings: Mapping[str, str]) -> str:
         if word.lower() in spellings:
             return spellings[word.lower()]
     return ""
+
+
+def _require_one_folder(split: str, files: list[Path]) -> None:
+    folders = sorted({str(file.parent) for file in files})
+    if len(folders) > 1:
+        raise ValueError(
+            f"the files of the split {split} are in several folders, such as {folders[0]} and {folders[1]}: give one data set"
+        )
 
 
 def _require_all_parts(files: list[Path]) -> None:

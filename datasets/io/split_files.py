@@ -85,7 +85,8 @@ def _row(entry: Any, where: str, folder: str) -> Row | None:
         label = int(label)
     except (TypeError, ValueError):
         return None
-    return Row(where, key, (label,), os.path.join(folder, key), classname)
+    path = os.path.join(folder, key)
+    return Row(where, key, (label,), path, classname)
 
 
 def _samples(rows: Sequence[Row]) -> list[Sample]:
@@ -93,5 +94,6 @@ def _samples(rows: Sequence[Row]) -> list[Sample]:
     for row in rows:
         if row.labels[0] < 0:
             raise ValueError(f"{row.where}: label {row.labels[0]} is negative")
-        samples.append(Sample(row.path, row.labels, row.key, row.classname))
+        sample = Sample(row.path, row.labels, row.key, row.classname)
+        samples.append(sample)
     return samples

@@ -76,7 +76,9 @@ def read_webdataset(path: Path) -> Collection:
 
 def _text(path: Path) -> str:
     """Return the text of an optional file."""
-    return decode_text(path.read_bytes(), str(path)) if path.is_file() else ""
+    if not path.is_file():
+        return ""
+    return decode_text(path.read_bytes(), str(path))
 
 
 def _split_folders(path: Path) -> dict[str, Path]:

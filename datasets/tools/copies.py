@@ -165,22 +165,26 @@ def open_copy(entry: Entry, form: str, path: Path) -> Collection:
         collection = read_parquet(path, copy.label, copy.splits)
     else:
         collection = _read_folder(path)
+    _check_label_kind(entry, path, collection.multilabel, copy)
+    for split in ("train", "test"):
+        if split not in collection.splits and entry.images.get(split):
+            raise ValueError(f"{path} has no split {split}")
+    return collection
+
+
+def _check_label_kind(entry: Entry, path: Path, multilabel: bool, copy: Copy) -> None:
     is_multilabel = entry.label_kind == "multilabel"
-    if is_multilabel and not collection.multilabel:
+    if is_multilabel and not multilabel:
         message = f"{entry.name} is multilabel, but each image here has one label"
         if copy.wrong:
             message += (
                 f"; it may hold cropped objects, as {copy.wrong} does: take {copy.repo}"
             )
         raise ValueError(f"{path}: {message}")
-    if collection.multilabel and not is_multilabel:
+    if multilabel and not is_multilabel:
         raise ValueError(
             f"{path}: {entry.name} has one label an image, but each image here has a list of labels"
         )
-    for split in ("train", "test"):
-        if split not in collection.splits and entry.images.get(split):
-            raise ValueError(f"{path} has no split {split}")
-    return collection
 
 
 def label_map(entry: Entry, collection: Collection) -> list[int]:

@@ -37,12 +37,7 @@ def check_form(path: Path, name: str, thorough: bool = True) -> None:
         raise ValueError(f"it is {reason}")
     try:
         if name.endswith(".zip"):
-            with zipfile.ZipFile(path) as archive:
-                for entry in archive.infolist():
-                    check_method(entry, path.name)
-                damaged = archive.testzip() if thorough else None
-            if damaged:
-                raise ValueError(f"its member {damaged} is damaged")
+            _check_zip(path, thorough)
         elif name.endswith(TARS) and thorough:
             with tarfile.open(path) as archive:
                 for _ in archive:
@@ -55,6 +50,15 @@ def check_form(path: Path, name: str, thorough: bool = True) -> None:
         raise ValueError("no valid json: not UTF-8 text") from error
     except _DAMAGED as error:
         raise ValueError(f"a damaged archive: {error}") from error
+
+
+def _check_zip(path: Path, thorough: bool) -> None:
+    with zipfile.ZipFile(path) as archive:
+        for entry in archive.infolist():
+            check_method(entry, path.name)
+        damaged = archive.testzip() if thorough else None
+    if damaged:
+        raise ValueError(f"its member {damaged} is damaged")
 
 
 def is_archive(name: str) -> bool:
