@@ -232,7 +232,7 @@ def test_the_readme_states_the_scores_of_the_recommended_trainers():
 
 
 def test_the_page_of_configuration_keys_is_up_to_date():
-    # in a process of its own: other tests register trainers with further keys
+    # in a separate process: other tests register trainers with further keys
     code = "from scripts.site import configuration; print(configuration.markdown())"
     command = [sys.executable, "-c", code]
     page = subprocess.run(command, cwd=ROOT, text=True, capture_output=True, check=True)
