@@ -23,7 +23,7 @@ from prompting.model import PromptedCLIP
 from prompting.prompts import Prompt
 from prompting.shape import check_fits
 
-from .engine import distributed, results, run_dir, setup_checks, tables, value_checks
+from .engine import distributed, results, run_dir, tables, value_checks
 from .engine.context import PromptSetup, RunContext, TaskPool
 from .engine.settings import task_names
 from .engine.start import load_start, prompt_record
@@ -112,7 +112,7 @@ class PromptEvaluator(TrainerX):
         """Raise ValueError or FileNotFoundError if the trainer could not be built for a
         setup, trained, or started from the prompt in the folder `start`.
         """
-        setup_checks.check_images(setup)
+        value_checks.check_images(setup)
         prompt = None
         if cls.build_prompt is PromptEvaluator.build_prompt:
             try:
@@ -126,7 +126,7 @@ class PromptEvaluator(TrainerX):
                 raise ValueError(
                     f"keys below TRAINER, the prompt of {setup.cfg.TRAINER.NAME}: {error}"
                 ) from None
-            setup_checks.check_classes(setup, prompt)
+            value_checks.check_classes(setup, prompt)
         if trains:
             cls.check_training(setup)
         if start and prompt:
