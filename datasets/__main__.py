@@ -52,7 +52,8 @@ def _parser() -> argparse.ArgumentParser:
         add = command.add_argument
         if sets:
             add("names", nargs=sets, metavar="NAME")
-            add("--root", required=True, metavar="ROOT", help="data root")
+            text = "data root"
+            add("--root", type=_folder, required=True, metavar="ROOT", help=text)
         return add
 
     text = "all sets: suite, classes, metric, images, folder"
@@ -87,7 +88,7 @@ def _parser() -> argparse.ArgumentParser:
         "the copy, or a folder of copies (torchvision: default ROOT/torchvision; hub: where downloads are kept, "
         "default ROOT/hub)"
     )
-    add("--at", "--source", dest="at", metavar="PATH", help=text)
+    add("--at", "--source", metavar="PATH", help=text)
     text = "branch, tag or commit of the copy on the Hub"
     add("--revision", default="", help=text)
     add("--offline", action="store_true", help="download nothing")
@@ -114,6 +115,10 @@ def _parser() -> argparse.ArgumentParser:
     add("--remove", action="store_true", help=text)
     add("--json", action="store_true", help="as json")
     return parser
+
+
+def _folder(text: str) -> Path:
+    return Path(text).expanduser()
 
 
 def _write(text: str) -> None:
@@ -151,7 +156,7 @@ def _show(options: argparse.Namespace) -> None:
 
 
 def _doctor(options: argparse.Namespace) -> int:
-    root = Path(options.root).expanduser()
+    root = options.root
     if not root.is_dir():
         raise ValueError(f"data root {root} is not a folder")
     reports = []
@@ -188,10 +193,9 @@ def _examine(known: Entry, root: Path, options: argparse.Namespace) -> Report:
     total = sum(count or 0 for count in known.images.values()) or None
     reads = not options.quick and (root / known.folder).is_dir()
     quiet = not reads or not sys.stderr.isatty()
-    with tqdm(
-        None, known.name, total, False, unit="image", disable=quiet, dynamic_ncols=True
-    ) as bar:
-        workers = max(1, options.workers)
+    style = {"unit": "image", "disable": quiet, "dynamic_ncols": True}
+    workers = max(1, options.workers)
+    with tqdm(None, known.name, total, False, **style) as bar:
         return examine(known, root, options.quick, workers, bar.update)
 
 
@@ -220,10 +224,10 @@ def _print_report(known: Entry, report: Report, root: Path, everything: bool) ->
 def _prepare(options: argparse.Namespace) -> int:
     from .tools import annotations
 
-    root = Path(options.root).expanduser()
+    root = options.root
     every = options.names == ["all"]
     if options.origin:
-        return _prepare_from_copies(root, every, options)
+        return _prepare_from_copies(options, every)
     if every:
         raise ValueError(
             "prepare all needs --from, which says what to make the sets from"
@@ -237,10 +241,11 @@ def _prepare(options: argparse.Namespace) -> int:
     return OK
 
 
-def _prepare_from_copies(root: Path, every: bool, options: argparse.Namespace) -> int:
+def _prepare_from_copies(options: argparse.Namespace, every: bool) -> int:
     from .tools import batch
 
-    at = Path(options.at).expanduser() if options.at else None
+    root = options.root
+    at = _folder(options.at) if options.at else None
     if options.origin == "hub" and options.offline:
         raise ValueError(
             "--from hub downloads; without --offline, or --from wds, parquet or zip with a local copy"
@@ -274,20 +279,18 @@ def _print_outcome(outcome: Outcome, root: Path) -> None:
 def _download(options: argparse.Namespace) -> None:
     from .tools.download import by_hand, download
 
-    root = Path(options.root).expanduser()
+    root = options.root
     failed = []
     for known in _named(options):
+        name, folder = known.name, root / known.folder
         try:
             missing = download(known, root, options.mirror)
         except NotDone as error:
             failed.append(str(error))
             continue
-        name, folder = known.name, root / known.folder
         if missing:
-            lacks = (
-                f"{name} still lacks {', '.join(missing)}, which no download brings."
-            )
-            failed.append(f"{lacks} {by_hand(known, root)}")
+            lacks = f"lacks {', '.join(missing)}, which no download brings"
+            failed.append(f"{name} still {lacks}. {by_hand(known, root)}")
         else:
             command = f"python -m datasets doctor {name} --root {root}"
             _write(f"{name}: all files are in {folder}; `{command}` examines them")
@@ -320,10 +323,10 @@ def _cache(options: argparse.Namespace) -> None:
 
     listed = packed_cache.list_entries()
     removed = []
-    if options.remove:
-        removed = [one for one in listed if one.state in packed_cache.REMOVABLE]
-    for one in removed:
-        shutil.rmtree(one.folder)
+    for one in listed:
+        if options.remove and one.state in packed_cache.REMOVABLE:
+            shutil.rmtree(one.folder)
+            removed.append(one)
     if options.json:
         _write_json([one.to_dict() | {"removed": one in removed} for one in listed])
     else:

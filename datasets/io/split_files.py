@@ -47,9 +47,9 @@ def parse_split(
             row = _row(entry, where, folder)
             if row is not None:
                 splits[split].append(row)
-                continue
-            message = f"expected [path, label, class name], found {entry!r}"
-            issue("index-line", where, message)
+            else:
+                message = f"expected [path, label, class name], found {entry!r}"
+                issue("index-line", where, message)
     return splits
 
 
