@@ -66,7 +66,8 @@ def read_iris(
         if not names:
             raise ValueError(f"{file} names no class")
     else:
-        largest = max((label for row in rows for label in row.labels), default=-1)
+        labels = (label for row in rows for label in row.labels)
+        largest = max(labels, default=-1)
         if largest >= MOST_CLASSES:
             raise ValueError(
                 f"{path}: label {largest} is out of range: at most {MOST_CLASSES:,} classes are numbered"

@@ -24,7 +24,7 @@ class PackedImage:
     """One image."""
 
     name: str  # a file name that no other image of the split has
-    content: bytes
+    content: bytes  # of its file
     labels: tuple[int, ...]  # positions in the class list; () is a negative image
     where: str  # file and member or row, for messages
 
@@ -35,10 +35,10 @@ class Collection:
 
     classnames: list[str]  # in label order, as the source spells them
     names_from: str  # the file of the class names, for messages
-    # train, val, test -> opens the stream of its images
+    # split of this project (train, val, test) -> opens the stream of its images
     splits: Mapping[str, Callable[[], Iterator[PackedImage]]]
     multilabel: bool = False  # an image may have several labels, or none
-    templates: tuple[str, ...] = ()  # the source's own prompts, with {} for the class
+    templates: tuple[str, ...] = ()  # the source's prompts, with {} for the class
 
 
 def image_suffix(content: bytes, where: str) -> str:
