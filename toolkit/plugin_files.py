@@ -13,7 +13,6 @@ import contextlib
 import hashlib
 import importlib
 import importlib.machinery
-import logging
 import os
 import re
 import sys
@@ -24,8 +23,6 @@ from pathlib import Path
 from types import ModuleType
 
 from toolkit.common import dassl_scripts, plugins
-
-log = logging.getLogger(__name__)
 
 REGISTRIES = {
     "dassl.engine": ("TRAINER_REGISTRY",),
@@ -44,13 +41,10 @@ NEVER_THEIRS = ("dassl", "toolkit", "__future__")
 
 @dataclass
 class PluginPackage:
-    """A folder of a user's as a package.
+    """A folder of a user's as a package."""
 
-    Attributes:
-        folder: its absolute path. failures: file -> why it could not be imported.
-    """
-
-    folder: Path
+    folder: Path  # absolute
+    # file -> why it could not be imported
     failures: dict[Path, BaseException] = field(default_factory=dict)
 
     @cached_property
@@ -106,21 +100,15 @@ class PluginPackage:
             found = file.is_file()
         return found and not plugins.is_ours(file)
 
-    def load(self) -> None:
-        """Make the package importable."""
-        if self.name in sys.modules:
-            return
-        module = ModuleType(self.name)
-        module.__path__ = [str(self.folder)]
-        sys.modules[self.name] = module
-
     def import_file(self, file: Path) -> None:
         """Import one file; its registrations replace earlier ones."""
-        self.load()
         parts = file.relative_to(self.folder).with_suffix("").parts
         name = ".".join([self.name, *parts])
         if name in sys.modules:
             return
+        if self.name not in sys.modules:
+            module = sys.modules[self.name] = ModuleType(self.name)
+            module.__path__ = [str(self.folder)]
         with names_win(self.name):
             importlib.import_module(name)
 
@@ -202,7 +190,7 @@ def import_all(pattern: re.Pattern = REGISTERS) -> None:
             raise FileNotFoundError(
                 f"--import: {path} is no Python file, and no folder of them"
             )
-        elif pattern is REGISTERS or pattern.search(_text(path)):
+        elif pattern is REGISTERS or pattern.search(dassl_scripts.read_source(path)):
             (folder,) = plugins.package_folders(path)
             package(folder).import_file(path)
 
@@ -236,20 +224,16 @@ def matching_files(folder: Path, pattern: re.Pattern) -> list[Path]:
         ]
         for name in sorted(names):
             file = Path(path) / name
-            if file.suffix == ".py" and pattern.search(_text(file)):
+            if file.suffix == ".py" and pattern.search(dassl_scripts.read_source(file)):
                 found.append(file)
     train = folder / "train.py"
-    text = _text(train) if train.is_file() else ""
+    text = dassl_scripts.read_source(train) if train.is_file() else ""
     first = [file for file in found if dassl_scripts.imports(text, file)]
     return first + [file for file in found if file not in first and file != train]
 
 
 def _is_searched(name: str) -> bool:
     return not name.startswith((".", "__")) and "dassl" not in name.lower()
-
-
-def _text(file: Path) -> str:
-    return file.read_text(encoding="utf-8", errors="replace")
 
 
 @contextlib.contextmanager
@@ -297,10 +281,14 @@ def note(line: str) -> None:
 def lines(names: Sequence[str]) -> list[str]:
     """Return the lines for the log of a run that uses the registered `names`."""
     found = [_replaced[name] for name in names if name in _replaced]
-    for one in PACKAGES.values():
-        for file, error in one.failures.items():
-            found.append(f"not imported: {file} ({type(error).__name__}: {error})")
+    for file, error in _failures():
+        found.append(f"not imported: {file} ({type(error).__name__}: {error})")
     return found + list(_notes)
+
+
+def _failures() -> Iterator[tuple[Path, BaseException]]:
+    for one in PACKAGES.values():
+        yield from one.failures.items()
 
 
 def raise_failure(name: str) -> None:
@@ -308,14 +296,12 @@ def raise_failure(name: str) -> None:
 
     A package that is not installed is a ValueError that names it.
     """
-    for one in PACKAGES.values():
-        for file, error in one.failures.items():
-            if not re.search(
-                rf"^\s*class {re.escape(name)}\b", _text(file), re.MULTILINE
-            ):
-                continue
-            if not isinstance(error, (ImportError, SystemExit)):
-                raise error
-            raise ValueError(
-                f"{name} is in {file}, which cannot be imported: {type(error).__name__}: {error}"
-            ) from error
+    pattern = re.compile(rf"^\s*class {re.escape(name)}\b", re.MULTILINE)
+    for file, error in _failures():
+        if not pattern.search(dassl_scripts.read_source(file)):
+            continue
+        if not isinstance(error, (ImportError, SystemExit)):
+            raise error
+        raise ValueError(
+            f"{name} is in {file}, which cannot be imported: {type(error).__name__}: {error}"
+        ) from error

@@ -149,11 +149,7 @@ def _arguments(
     elif files:
         values["dataset_config_file"] = files[0]
         values["config_file"] = files[-1] if len(files) > 1 else ""
-    args = dassl_scripts.namespace_for(script.file, values)
-    for name, value in values.items():  # None, too, of flags that are not given
-        if not hasattr(args, name):
-            setattr(args, name, value)
-    return args
+    return dassl_scripts.namespace_for(script.file, values)
 
 
 def _set_up(

@@ -25,7 +25,7 @@ from toolkit.common.text import log_lines
 from . import closing, config, distributed, external, results, run_dir, tables
 from .config import RunOptions, is_foreign, is_native, trainer_class, with_overrides
 from .context import TaskPool
-from .run import check_run, execute
+from .run import check_run, execute, names_or_count
 from .run_dir import RESULTS, Action, exclusive_folder, replaced_on_success
 from .settings import task_names
 from .stages import Experiment, plan
@@ -77,7 +77,6 @@ def _run_external(cfg: CfgNode, options: RunOptions, overwrite: bool) -> None:
             f"--track: {cfg.TRAINER.NAME} is a trainer for Dassl alone, which writes "
             "TensorBoard's curves only"
         )
-    external.check_processes(cfg)
     with replaced_on_success(cfg.OUTPUT_DIR, overwrite):
         external.check(cfg, options)
     with exclusive_folder(cfg.OUTPUT_DIR):
@@ -283,10 +282,7 @@ def start_log(cfg: CfgNode, first_line: str = "") -> None:
 
 def _log_run(cfg: CfgNode) -> None:
     """Log the trainer, its tasks, the folder, and the scored images."""
-    names = task_names(cfg)
-    label = ", ".join(names)
-    if len(names) > 5:
-        label = f"{len(names)} tasks"
+    label = names_or_count(task_names(cfg))
     shots = cfg.DATASET.NUM_SHOTS
     out = os.path.relpath(cfg.OUTPUT_DIR)
     seed = "a random seed" if cfg.SEED < 0 else f"seed {cfg.SEED}"

@@ -7,7 +7,7 @@ from __future__ import annotations
 import inspect
 import logging
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -22,19 +22,11 @@ from datasets.custom import task as custom
 from datasets.union import register_union
 from toolkit.common import images
 
-from . import distributed, external_results
+from . import distributed, external_results, run_dir
 from .config import RunOptions, with_overrides
 from .config_values import flatten
 from .dassl_config import missing_key
 from .no_gpu import kept_on_cpu
-from .run_dir import (
-    FolderState,
-    Status,
-    another_run,
-    decide,
-    different_keys,
-    write_config,
-)
 from .settings import task_names
 from .value_checks import (
     MAX_SEED,
@@ -53,26 +45,21 @@ log = logging.getLogger(__name__)
 NO_GPU = ("Found no NVIDIA driver", "not compiled with CUDA enabled")
 
 
-def check_processes(cfg: CfgNode) -> None:
-    """Raise ValueError under torchrun."""
+def check(cfg: CfgNode, options: RunOptions) -> None:
+    """Raise ValueError under torchrun, for values that no trainer can have, if the
+    folder holds another run, if the only task has several labels an image, or if the
+    folder to resume from holds no checkpoint.
+    """
     if distributed.world() > 1:
         raise ValueError(
             f"{cfg.TRAINER.NAME} is a trainer for one process (TRAINER.NAME): start it without torchrun"
         )
-
-
-def check(cfg: CfgNode, options: RunOptions) -> None:
-    """Raise ValueError for values that no trainer can have, if the folder holds another
-    run, if the only task has several labels an image, or if the folder to resume from
-    holds no checkpoint.
-    """
     issues = wrong_values(cfg, trains=not (options.eval_only or options.no_train))
     if issues:
         raise ValueError("\n".join(issues))
-    different = different_keys(cfg)
-    if different:
-        decide(cfg.OUTPUT_DIR, another_run(different), options.resume)
-    decide(cfg.OUTPUT_DIR, FolderState(Status.EMPTY), options.resume)
+    other = run_dir.other_run(cfg)
+    if other:
+        run_dir.decide(cfg.OUTPUT_DIR, other, options.resume)
     names = task_names(cfg)
     for name in names:
         known = _registered(name)
@@ -92,7 +79,12 @@ def wrong_values(cfg: CfgNode, trains: bool) -> list[str]:
     schedules and transforms may be the trainer's own.
     """
     values = dict(flatten(cfg))
-    ranges = {key: RANGES[key] for key in RANGES if _is_checked(key, values)}
+    ranges = {}
+    for key, limits in RANGES.items():
+        # of numbers that Dassl's optimisers or loaders read
+        of_dassl = key.startswith(("OPTIM.", "DATALOADER."))
+        if of_dassl and isinstance(values.get(key), (int, float)):
+            ranges[key] = limits
     if not trains:
         ranges.pop("OPTIM.MAX_EPOCH", None)
     issues = choice("TEST.SPLIT", cfg.TEST.SPLIT, SPLITS)
@@ -102,23 +94,13 @@ def wrong_values(cfg: CfgNode, trains: bool) -> list[str]:
         issues += wrong_stepsize(cfg.OPTIM)
     issues += wrong_colours(cfg.INPUT)
     size = cfg.INPUT.SIZE
-    if isinstance(size, (list, tuple)) and not _is_size(size):
-        issues.append(
-            f"INPUT.SIZE is {size}; {cfg.TRAINER.NAME} takes height and width, 1 to {MAX_SIDE}"
-        )
+    if isinstance(size, (list, tuple)):
+        are_sides = all(type(side) is int and 1 <= side <= MAX_SIDE for side in size)
+        if len(size) != 2 or not are_sides:
+            issues.append(
+                f"INPUT.SIZE is {size}; {cfg.TRAINER.NAME} takes height and width, 1 to {MAX_SIDE}"
+            )
     return issues
-
-
-def _is_checked(key: str, values: dict[str, object]) -> bool:
-    """Return True for a number that Dassl's optimisers or loaders read."""
-    of_dassl = key.startswith(("OPTIM.", "DATALOADER."))
-    return of_dassl and isinstance(values.get(key), (int, float))
-
-
-def _is_size(size: Sequence[object]) -> bool:
-    if len(size) != 2:
-        return False
-    return all(type(side) is int and 1 <= side <= MAX_SIDE for side in size)
 
 
 def _several_labels(cfg: CfgNode, name: str) -> ValueError:
@@ -170,7 +152,7 @@ def run(cfg: CfgNode, options: RunOptions) -> list[dict]:
                 task.name,
                 task.metric,
             )
-    write_config(written)
+    run_dir.write_config(written)
     tested = external_results.LastTest(trainer)
     _of_trainer(lambda cfg: _work(trainer, cfg, options, tested), cfg)
     return external_results.write(trainer, written, tested)
@@ -254,15 +236,11 @@ def _data_settings(cfg: CfgNode) -> dict[str, int]:
     """Return the values that our tasks read instead of Dassl's values that they do not
     know: all images for no shots, a random seed for -1.
     """
-    settings = {}
-    shots = cfg.DATASET.NUM_SHOTS
-    ours = [_is_task(name) for name in task_names(cfg)]
-    if shots < 1 and all(ours):
-        settings = {"DATASET__NUM_SHOTS": -1, "DATASET__NUM_SAMPLES_PER_CLASS": -1}
-    seed = cfg.SEED
-    if seed < 0:
-        seed = random.randrange(MAX_SEED)
-    settings["DATASET__RANDOM_SEED_SAMPLING"] = seed
+    settings = {"DATASET__RANDOM_SEED_SAMPLING": cfg.SEED}
+    if cfg.SEED < 0:
+        settings["DATASET__RANDOM_SEED_SAMPLING"] = random.randrange(MAX_SEED)
+    if cfg.DATASET.NUM_SHOTS < 1 and all(map(_is_task, task_names(cfg))):
+        settings |= {"DATASET__NUM_SHOTS": -1, "DATASET__NUM_SAMPLES_PER_CLASS": -1}
     return settings
 
 

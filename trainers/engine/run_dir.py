@@ -117,13 +117,19 @@ def run_status(cfg, epochs: int, start: str | None, learns: bool) -> FolderState
         learns: the run leaves a prompt.
     """
     folder = Path(cfg.OUTPUT_DIR)
-    different = different_keys(cfg)
-    if different:
-        return another_run(different)
+    other = other_run(cfg)
+    if other:
+        return other
     if not epochs and (folder / "prompt_learner").is_dir():
         return another_run(["that it was trained"])
     known = read_manifest(folder)
-    if not _is_finished(folder, known, learns):
+    if known:
+        finished = RESULTS in known.files
+    else:  # the manifest is lost, or the run is of an earlier version
+        finished = (folder / RESULTS).is_file()
+        if learns:
+            finished = finished and (folder / "prompts.safetensors").is_file()
+    if not finished:
         return unfinished_status(folder)
     about = finished_metadata(folder)
     same_start = start is None or about.get("start") == start
@@ -137,39 +143,33 @@ def run_status(cfg, epochs: int, start: str | None, learns: bool) -> FolderState
     return FolderState(Status.FINISHED)
 
 
-def _is_finished(folder: Path, known: manifest.Manifest | None, learns: bool) -> bool:
-    """Return True if the run in `folder` has left all that it leaves."""
-    if known:
-        return RESULTS in known.files
-    # the manifest is lost, or the run is of an earlier version
-    has_prompt = not learns or (folder / "prompts.safetensors").is_file()
-    return has_prompt and (folder / RESULTS).is_file()
-
-
 def experiment_status(cfg) -> FolderState:
     """Return the state of `cfg.OUTPUT_DIR` for an experiment of several runs."""
-    different = different_keys(cfg)
-    if different:
-        return another_run(different)
-    if (Path(cfg.OUTPUT_DIR) / "results.json").is_file():
+    folder = Path(cfg.OUTPUT_DIR)
+    other = other_run(cfg)
+    if other:
+        return other
+    if (folder / RESULTS).is_file():
         return FolderState(Status.FINISHED)
-    return unfinished_status(Path(cfg.OUTPUT_DIR))
+    return unfinished_status(folder)
 
 
-def different_keys(cfg) -> list[str]:
-    """Return the keys in which the run in `cfg.OUTPUT_DIR` differs from `cfg`."""
+def other_run(cfg) -> FolderState | None:
+    """Return the state of `cfg.OUTPUT_DIR` if its run differs from `cfg`, else None."""
     path = Path(cfg.OUTPUT_DIR) / CONFIG
     known = read_manifest(path.parent)
     if known and CONFIG in known.files and not known.is_whole(CONFIG):
         if known.expects(CONFIG, config_text(cfg).encode()):
-            return []  # it is written again
+            return None  # it is written again
         raise ValueError(
             f"{path} is damaged or missing, and of another run than this one: --overwrite starts again"
         )
     if not path.is_file():
-        return []
+        return None
     written = path.stat()
-    return differences(_load_once(path, written.st_mtime_ns, written.st_size), cfg)
+    known_cfg = _load_once(path, written.st_mtime_ns, written.st_size)
+    different = differences(known_cfg, cfg)
+    return another_run(different) if different else None
 
 
 @lru_cache(maxsize=128)

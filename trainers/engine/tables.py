@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from datasets import Sample, Task
+from datasets import Task
 from elevater_eval import metrics
 from toolkit.common.files import atomic_write, write_bytes
 from toolkit.common.text import csv_text, spreadsheet_text
@@ -20,22 +20,21 @@ log = logging.getLogger(__name__)
 
 FOLDER, PREDICTIONS = "results", "predictions.csv"
 TOP = 5  # most probable classes of an image
+Tested = tuple[Task, Tensor, Tensor]
 MOST_IN_MATRIX = 1000  # classes up to which there is a confusion matrix
 
 
 def write(
     folder: Path,
-    tasks: Sequence[Task],
-    targets: Mapping[str, Tensor],
-    probabilities: Mapping[str, Tensor],
+    tested: Sequence[Tested],
     zero_shot: Mapping[str, Sequence[dict]],
 ) -> None:
     """Write predictions.csv, and classes_<task>.csv and confusion_<task>.csv of each
     task, to `folder`/results.
 
     Args:
-        targets: by task, labels (N,) or 0 and 1 (N, C) of its test images.
-        probabilities: by task, (N, C).
+        tested: tasks, labels (N,) or 0 and 1 (N, C) of their test images, and
+            probabilities (N, C).
         zero_shot: by task, the `class_scores` of plain CLIP; tasks may be missing.
     """
     out = folder / FOLDER
@@ -43,14 +42,16 @@ def write(
     for rank in range(1, TOP + 1):
         head += [f"top_{rank}", f"probability_{rank}"]
     lines = [head]
-    for task in tasks:
-        truth, found = targets[task.name].numpy(), probabilities[task.name]
+    for task, targets, found in tested:
+        truth = targets.numpy()
         top, values = most_probable(found)
         for sample, labels, shares in zip(
             task.test, top.tolist(), values.tolist(), strict=True
         ):
             names = [task.classnames[label] for label in labels]
-            line = [task.name, sample.key, true_names(task, sample), names[0]]
+            # several classes with "; " between them, "" for none
+            true = "; ".join(task.classnames[label] for label in sample.labels)
+            line = [task.name, sample.key, true, names[0]]
             for name, share in zip(names, shares, strict=True):
                 line += [name, f"{share:.6f}"]
             lines.append(line + [""] * (len(head) - len(line)))
@@ -64,11 +65,6 @@ def write(
             file = out / f"confusion_{task.name}.csv"
             write_csv(file, _matrix_lines(task, counts))
     write_csv(out / PREDICTIONS, lines)
-
-
-def true_names(task: Task, sample: Sample) -> str:
-    """Return an image's classes, several with "; " between them, "" for none."""
-    return "; ".join(task.classnames[label] for label in sample.labels)
 
 
 def _class_lines(
