@@ -55,9 +55,7 @@ class PluginPackage:
 
     @cached_property
     def builtins(self) -> dict:
-        """Return the builtins of its modules: their import statements look in the
-        folder first.
-        """
+        """Return the builtins of its modules, whose imports look in the folder first."""
 
         def import_name(name, globals=None, locals=None, fromlist=(), level=0):
             theirs = None
@@ -65,19 +63,16 @@ class PluginPackage:
                 theirs = self.module_name(name)
             if theirs is None:
                 return builtins.__import__(name, globals, locals, fromlist, level)
-            module = builtins.__import__(theirs, globals, locals, ["__name__"], 0)
+            names = fromlist or ["__name__"]
+            module = builtins.__import__(theirs, globals, locals, names, 0)
             if fromlist:
-                return builtins.__import__(theirs, globals, locals, fromlist, 0)
-            depth = name.count(".")
-            if not depth:
                 return module
-            return sys.modules[theirs.rsplit(".", depth)[0]]
+            return sys.modules[theirs.rsplit(".", name.count("."))[0]]
 
         return {**vars(builtins), "__import__": import_name}
 
     def module_name(self, name: str) -> str | None:
-        """Return the name under which a module of the folder is imported, None for one
-        that the folder lacks.
+        """Return the name that the folder's module is imported under, None without one.
 
         In a folder without subfolders `trainers.coop` is its file coop.py.
         """
@@ -196,9 +191,7 @@ def import_all(pattern: re.Pattern = REGISTERS) -> None:
 
 
 def import_dropped_in(name: str) -> None:
-    """Import a module that a user has put into trainers/ or datasets/; if it fails,
-    only its users fail.
-    """
+    """Import a user's module in trainers/ or datasets/; if it fails, only its users do."""
     if name in sys.modules:
         return
     folder = plugins.ROOT / name.partition(".")[0]

@@ -21,8 +21,7 @@ PREFIX = "theirs_"  # before the names of a script's own flags
 
 def find_script(folder: Path, trainer: Path) -> Path | None:
     """Return the file that defines `extend_cfg`: train.py in `folder`, else a file beside
-    that of a trainer; None if there is none. Of several, one that imports the trainer's
-    file is preferred.
+    a trainer's, preferably one that imports it; None without one.
     """
     candidates = [folder / "train.py", trainer.parent / "train.py", trainer]
     candidates += sorted(trainer.parent.glob("*.py")) + sorted(folder.glob("*.py"))
@@ -43,8 +42,7 @@ def imports(text: str, file: Path) -> bool:
 
 
 def functions(file: Path, builtins: Mapping | None = None) -> dict:
-    """Return the names that a script defines: its imports, functions, classes and
-    constants.
+    """Return the names that a script defines: imports, functions, classes, constants.
 
     A statement that fails is left out, and none is made that parses a command line.
     """

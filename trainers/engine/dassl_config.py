@@ -1,6 +1,4 @@
-"""The configuration of a trainer that was written only for Dassl: Dassl's defaults,
-then the additions of its repository's train.py, and values as yacs keeps them.
-"""
+"""The configuration of a trainer for Dassl alone, as its repository's train.py has it."""
 
 from __future__ import annotations
 
@@ -200,8 +198,6 @@ def _set_up(
 def _new_keys_allowed(scope: dict[str, Any]) -> Iterator[None]:
     """Let files that are merged after `extend_cfg` of a script hold keys that have no
     default: repositories that change Dassl's own defaults have such.
-
-    scope: the script's variables.
     """
     extend_cfg = scope["extend_cfg"]
 
@@ -227,8 +223,7 @@ def decoded(value: Any) -> Any:
 
 
 def put(cfg: CfgNode, key: str, value: Any, file: str = "") -> None:
-    """Put a value into `cfg`, in both keys if the setting has two names; groups that are
-    not there are made.
+    """Put a value into `cfg`, in both keys if the setting has two names; make groups.
 
     Raise ValueError if a key of Dassl's has another type, or is a group.
     """

@@ -173,9 +173,7 @@ def same_randomness() -> None:
 
 
 def rows(total: int, step: int = 1, process: int | None = None) -> range:
-    """Return the rows of `total` that a process takes, by default this one: neighbours,
-    in whole batches of `step`.
-    """
+    """Return neighbouring rows of `total` for a process, in whole batches of `step`."""
     process = _rank if process is None else process
     batches = -(-total // step)
     return range(total)[

@@ -35,8 +35,8 @@ log = logging.getLogger(__name__)
 
 
 def run(cfg: CfgNode, options: RunOptions) -> None:
-    """Check the experiment or the run that a configuration describes, then execute it.
-    Raises ValueError or FileNotFoundError before anything is written.
+    """Check all that a configuration describes, then execute it. Raises ValueError or
+    FileNotFoundError before anything is written.
     """
     native = is_native(trainer_class(cfg.TRAINER.NAME))
     if options.resume and options.overwrite:
@@ -133,9 +133,7 @@ def coop_folder(cfg: CfgNode, task: str, options: RunOptions) -> str:
 
 
 def check(experiment: Experiment, tasks: TaskPool) -> None:
-    """Check all runs; nothing is written but missing pocket tasks. Raise ValueError or
-    FileNotFoundError.
-    """
+    """Raise ValueError or FileNotFoundError; only missing pocket tasks are written."""
     cfg = experiment.cfg
     wanted = [name for name in dict.fromkeys(experiment.tasks) if name in pocket.SPECS]
     rendered = pocket.ensure_all(wanted)
@@ -161,9 +159,8 @@ def check(experiment: Experiment, tasks: TaskPool) -> None:
 
 
 def execute_all(experiment: Experiment, tasks: TaskPool) -> list[dict]:
-    """Execute all runs; return the records of results.json. Of a staged experiment,
-    predictions/, results.json, results.md and submission.zip are collected in its
-    folder.
+    """Execute all runs; return the records of results.json. Those of a staged
+    experiment, predictions/, results.md and submission.zip are collected in its folder.
     """
     cfg, source = experiment.cfg, experiment.source
     targets = experiment.targets
@@ -202,8 +199,7 @@ def execute_all(experiment: Experiment, tasks: TaskPool) -> list[dict]:
 def collect(out: Path, records: Sequence[dict], root: str | None = None) -> None:
     """Gather predictions and results of targets at the top, and pack the submission.
 
-    root: the data root, in which a test set's order may be marked as unofficial; a
-    warning then says so.
+    root: of the data, where a test set's order may be marked as unofficial: a warning.
     """
     if results.has_predictions(records):
         names = {}

@@ -1,6 +1,4 @@
-"""Trainers that were written for Dassl alone: built, loaded, trained and tested as
-Dassl's own programs do.
-"""
+"""Trainers that were written for Dassl alone, run as Dassl's own programs do."""
 
 from __future__ import annotations
 
@@ -46,9 +44,8 @@ NO_GPU = ("Found no NVIDIA driver", "not compiled with CUDA enabled")
 
 
 def check(cfg: CfgNode, options: RunOptions) -> None:
-    """Raise ValueError under torchrun, for values that no trainer can have, if the
-    folder holds another run, if the only task has several labels an image, or if the
-    folder to resume from holds no checkpoint.
+    """Raise ValueError under torchrun, for impossible values, another run in the folder
+    or a single multilabel task, and FileNotFoundError if --resume has no checkpoint.
     """
     if distributed.world() > 1:
         raise ValueError(
@@ -200,9 +197,7 @@ def _load(trainer, options: RunOptions) -> None:
 
 
 def _evaluated_epoch(options: RunOptions) -> int | None:
-    """Return the epoch whose checkpoint is evaluated, None for the best one: without
-    --load-epoch the best if there is one, else the last.
-    """
+    """Return --load-epoch, else None for the best checkpoint, else the last epoch."""
     folder = Path(options.model_dir)
     if options.load_epoch is not None or not options.model_dir:
         return options.load_epoch
@@ -233,9 +228,7 @@ def _resumed_folder(cfg: CfgNode, options: RunOptions) -> str:
 
 
 def _data_settings(cfg: CfgNode) -> dict[str, int]:
-    """Return the values that our tasks read instead of Dassl's values that they do not
-    know: all images for no shots, a random seed for -1.
-    """
+    """Return our values for Dassl's: all images for no shots, a random seed for -1."""
     settings = {"DATASET__RANDOM_SEED_SAMPLING": cfg.SEED}
     if cfg.SEED < 0:
         settings["DATASET__RANDOM_SEED_SAMPLING"] = random.randrange(MAX_SEED)

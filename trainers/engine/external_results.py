@@ -1,6 +1,4 @@
-"""The output of a run of a trainer written only for Dassl, beside Dassl's files:
-results.json, predictions and tables, as of our own trainers.
-"""
+"""The results of a trainer that was written for Dassl alone, as of our own trainers."""
 
 from __future__ import annotations
 
@@ -20,18 +18,12 @@ log = logging.getLogger(__name__)
 
 
 class LastTest:
-    """Keeps the probabilities and labels that a trainer's evaluator was given in its
-    last test.
-
-    Attributes:
-        split: "test" or "val". value: the result of `test`, None before.
-        validation: the result on validation images, None if it was not asked for.
-    """
+    """Keeps the probabilities and labels of a trainer's last test."""
 
     def __init__(self, trainer: Any) -> None:
-        self.split = "test"
-        self.value: float | None = None
-        self.validation: float | None = None
+        self.split = "test"  # or "val"
+        self.value: float | None = None  # the result of `test`
+        self.validation: float | None = None  # if it was asked for
         # the scores and labels of each batch
         self._outputs: list[tuple[Tensor, Tensor]] = []
         evaluator = trainer.evaluator
@@ -59,9 +51,7 @@ class LastTest:
         trainer.test = test_too
 
     def validate(self, trainer: Any) -> None:
-        """Score the trained model on the validation images, and keep the last test's
-        probabilities.
-        """
+        """Score the validation images, and keep the last test's probabilities."""
         kept = (self.split, self.value, list(self._outputs))
         self.validation = float(trainer.test(split="val"))
         self.split, self.value, self._outputs = kept
@@ -119,10 +109,8 @@ def write(trainer: Any, cfg: CfgNode, tested: LastTest) -> list[dict]:
 def _by_task(
     trainer: Any, cfg: CfgNode, tested: LastTest
 ) -> Iterator[tuple[Task, list, Tensor | None]]:
-    """Yield each task, its tested images, and their probabilities (N, C) over its own
-    classes.
-
-    They are None if nothing was tested, or not each image in the order of the data set.
+    """Yield each task, its tested images, and their probabilities (N, C), None if not
+    each image was tested in the order of the data set.
     """
     dataset = dataset_of(trainer)
     if dataset is None:

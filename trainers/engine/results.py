@@ -119,9 +119,7 @@ def write_files(
     counts: Mapping[str, int],
     zero_shot: Mapping[str, Sequence[dict]],
 ) -> None:
-    """Write predictions/seed<seed>_<task>.json for every tested task, the tables in
-    results/, and results.json.
-    """
+    """Write predictions/seed<seed>_<task>.json, the tables, and results.json."""
     folder, seed = Path(cfg.OUTPUT_DIR), max(cfg.SEED, 0)
     for task, _, probabilities in tested:
         write_predictions(
@@ -166,9 +164,7 @@ def origin(
 ) -> dict:
     """Return the last part of a record: validation score, images, program, machine.
 
-    Args:
-        sizes: of `SPLITS`, in images.
-        validation: the score if training has kept no epoch by one.
+    sizes: of `SPLITS`. validation: the score if training has kept no epoch by one.
     """
     record: dict = {}
     best = float(getattr(trainer, "best_result", -math.inf))
@@ -244,10 +240,8 @@ def one_line(record: dict) -> str:
 
 
 def markdown(records: Sequence[dict]) -> str:
-    """Return a table of records: task, metric, and the scores that there are, in
-    percent; of several, the mean last.
-
-    Below it, the tasks that are worse than zero-shot.
+    """Return a table of records' scores in percent, of several with the mean, and below
+    it the tasks that are worse than zero-shot.
     """
     rows = [["task", "metric"]]
     for record in records:
@@ -292,8 +286,9 @@ def below_zero_shot(records: Sequence[dict]) -> str:
         return ""
     if not worse:
         return "No task is more than a point below zero-shot"
-    verb = "is" if len(worse) == 1 else "are"
-    count = f"{len(worse)} of {compared} tasks {verb}"
+    count = f"{len(worse)} of {compared} tasks are"
+    if len(worse) == 1:
+        count = f"1 of {compared} tasks is"
     if compared == 1:
         count = "The task is"
     return f"{count} more than a point below zero-shot: {', '.join(worse)}"

@@ -1,7 +1,4 @@
-"""One run: a configuration, the prompt it starts from, and whether it trains.
-
-Checked, executed, or reused.
-"""
+"""One run: checked, executed, or reused."""
 
 import errno
 import logging
@@ -39,26 +36,18 @@ DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
 
 @dataclass(frozen=True)
 class Run:
-    """A run in `cfg.OUTPUT_DIR`.
-
-    Attributes:
-        start, load_epoch, trains: as of `RunContext`.
-        references: the models that are scored beside its prompt: "zero_shot" (unless
-            TEST.ZERO_SHOT is False) and, before training, "source", the prompt it
-            starts from.
-        fresh: evaluating a prompt that was never trained is intended (--no-train).
-        resume: continue an interrupted run in the folder; without it, that is an error.
-        track: name of the tracker that gets curves and results.
-    """
+    """A run in `cfg.OUTPUT_DIR`; `start`, `load_epoch`, `trains` as of `RunContext`."""
 
     cfg: CfgNode
     start: str = ""
     load_epoch: int | None = None
     trains: bool = True
+    # scored beside its prompt: "zero_shot" (unless TEST.ZERO_SHOT is False) and, before
+    # training, "source", the prompt it starts from
     references: tuple[str, ...] = ()
-    fresh: bool = False
-    resume: bool = False
-    track: str = ""
+    fresh: bool = False  # a prompt that was never trained is evaluated (--no-train)
+    resume: bool = False  # continue an interrupted run; without it, that is an error
+    track: str = ""  # the tracker that gets curves and results
 
     @property
     def folder(self) -> Path:
@@ -74,7 +63,9 @@ class Run:
 
     @property
     def epochs(self) -> int:
-        return self.cfg.OPTIM.MAX_EPOCH if self.trains else 0
+        if self.trains:
+            return self.cfg.OPTIM.MAX_EPOCH
+        return 0
 
     def start_digest(self) -> str:
         """Return the fingerprint of the prompt that it starts from, "" without one."""
@@ -86,11 +77,9 @@ class Run:
 def next_action(
     run: Run, tasks: TaskPool | None = None, start_exists: bool = True
 ) -> Action:
-    """Return the action that `execute` would take for a run. Raise ValueError if its
-    folder holds something else.
+    """Return the action of `execute` for a run; ValueError if another is in its folder.
 
-    start_exists: False if an earlier run of the same experiment makes the prompt that
-    this one starts from.
+    start_exists: False if an earlier run of the experiment makes its initial prompt.
     """
     start = run.start_digest() if start_exists else None
     learns = run.trainer.learns
@@ -100,18 +89,21 @@ def next_action(
     return run_dir.decide(run.folder, state, run.resume)
 
 
-def check_run(run: Run, tasks: TaskPool, start_exists: bool = True) -> Action:
-    """Return the action, after checking all that can be wrong before anything is
-    written: the folder and, of a run that is not reused, keys, data, and the prompt it
-    starts from. No trainer is built.
-
-    Raises ValueError or FileNotFoundError.
-    """
-    value_checks.check(run.cfg, run.trainer.multitask)
+def _require_work(run: Run) -> None:
     if run.cfg.TEST.NO_TEST and not (run.trains and run.trainer.learns):
         raise ValueError(
             "TEST.NO_TEST is True, but nothing is trained: there is nothing to do"
         )
+
+
+def check_run(run: Run, tasks: TaskPool, start_exists: bool = True) -> Action:
+    """Return the action after checks before anything is written, without a trainer: of
+    the folder and, of a run that is not reused, keys, data and the initial prompt.
+
+    Raises ValueError or FileNotFoundError.
+    """
+    value_checks.check(run.cfg, run.trainer.multitask)
+    _require_work(run)
     open_tracker(run.track)
     action = next_action(run, tasks, start_exists)
     if action is Action.REUSE:
@@ -240,7 +232,9 @@ def _log_tasks(run: Run, trainer) -> None:
 
 def names_or_count(names: Sequence[str]) -> str:
     """Return up to five names of tasks, or the number of tasks."""
-    return ", ".join(names) if len(names) <= 5 else f"{len(names)} tasks"
+    if len(names) > 5:
+        return f"{len(names)} tasks"
+    return ", ".join(names)
 
 
 def _references(run: Run) -> tuple[str, ...]:

@@ -123,13 +123,7 @@ def run_status(cfg, epochs: int, start: str | None, learns: bool) -> FolderState
     if not epochs and (folder / "prompt_learner").is_dir():
         return another_run(["that it was trained"])
     known = read_manifest(folder)
-    if known:
-        finished = RESULTS in known.files
-    else:  # the manifest is lost, or the run is of an earlier version
-        finished = (folder / RESULTS).is_file()
-        if learns:
-            finished = finished and (folder / "prompts.safetensors").is_file()
-    if not finished:
+    if not _is_finished(folder, known, learns):
         return unfinished_status(folder)
     about = finished_metadata(folder)
     same_start = start is None or about.get("start") == start
@@ -141,6 +135,15 @@ def run_status(cfg, epochs: int, start: str | None, learns: bool) -> FolderState
     if damaged:
         return FolderState(Status.DAMAGED, ", ".join(damaged))
     return FolderState(Status.FINISHED)
+
+
+def _is_finished(folder: Path, known: manifest.Manifest | None, learns: bool) -> bool:
+    if known:
+        return RESULTS in known.files
+    # the manifest is lost, or the run is of an earlier version
+    if learns and not (folder / "prompts.safetensors").is_file():
+        return False
+    return (folder / RESULTS).is_file()
 
 
 def experiment_status(cfg) -> FolderState:
@@ -261,8 +264,7 @@ def resumed_folder(cfg) -> str:
 
 @contextlib.contextmanager
 def exclusive_folder(folder: str | os.PathLike) -> Iterator[None]:
-    """Keep other processes out of `folder`, which is made; the process that holds it
-    may enter again.
+    """Keep other processes out of `folder`, which is made; its holder may enter again.
 
     Of the processes of one run (torchrun) the main one holds it. Raises InUse if
     another process is at work there. The lock ends with the process, however it ends.
@@ -277,9 +279,7 @@ def exclusive_folder(folder: str | os.PathLike) -> Iterator[None]:
 
 
 def check_folder(folder: str | os.PathLike) -> None:
-    """Raise ValueError if `folder` cannot be one, as a file is in its way, and InUse if
-    another process is at work in it.
-    """
+    """Raise ValueError if `folder` can be none, InUse if a process is at work in it."""
     path, flag = Path(folder), "--output-dir (OUTPUT_DIR)"
     for part in path.parts:
         if len(os.fsencode(part)) > MAX_NAME:
@@ -296,9 +296,7 @@ def check_folder(folder: str | os.PathLike) -> None:
 
 @contextlib.contextmanager
 def replaced_on_success(folder: str, wanted: bool) -> Iterator[None]:
-    """Put the run in `folder` aside, if `wanted`, while the new one is checked, and
-    remove it if nothing is wrong.
-    """
+    """Put a run aside, if `wanted`, while the new one is checked, then remove it."""
     path = Path(os.path.realpath(folder))  # a link is not moved
     if not wanted or not path.exists() or not any(path.iterdir()):
         yield

@@ -20,26 +20,19 @@ REFERENCES = ("zero_shot", "zero_shot_one_template", "source")
 
 @dataclass(frozen=True)
 class Experiment:
-    """Runs in the folder of `cfg`.
-
-    Attributes:
-        targets: the runs whose results count.
-        source: the run that makes the prompt that the targets start from.
-        staged: each run has a folder of its own below `cfg.OUTPUT_DIR`; otherwise the
-            one target writes there.
-        tasks: names of all tasks, also those that targets are grouped with.
-    """
+    """Runs in the folder of `cfg`."""
 
     cfg: CfgNode
-    targets: Sequence[Run]
-    source: Run | None
-    staged: bool
-    tasks: Sequence[str]
+    targets: Sequence[Run]  # their results count
+    source: Run | None  # makes the prompt that the targets start from
+    staged: (
+        bool  # each run has a folder below `cfg.OUTPUT_DIR`; else the target is there
+    )
+    tasks: Sequence[str]  # all names, also of those that targets are grouped with
 
 
 def plan(cfg: CfgNode, options: RunOptions, whole_suite: bool = False) -> Experiment:
-    """Return the runs of a configuration with a native trainer. Raise ValueError if its
-    options contradict each other.
+    """Return a native trainer's runs. Raise ValueError if its options contradict.
 
     whole_suite: no task was named; a multitask trainer then learns the source prompt on
     the pocket suite's sources.

@@ -20,6 +20,7 @@ log = logging.getLogger(__name__)
 
 FOLDER, PREDICTIONS = "results", "predictions.csv"
 TOP = 5  # most probable classes of an image
+# a task, labels (N,) or 0 and 1 (N, C) of its images, and probabilities (N, C)
 Tested = tuple[Task, Tensor, Tensor]
 MOST_IN_MATRIX = 1000  # classes up to which there is a confusion matrix
 
@@ -32,10 +33,7 @@ def write(
     """Write predictions.csv, and classes_<task>.csv and confusion_<task>.csv of each
     task, to `folder`/results.
 
-    Args:
-        tested: tasks, labels (N,) or 0 and 1 (N, C) of their test images, and
-            probabilities (N, C).
-        zero_shot: by task, the `class_scores` of plain CLIP; tasks may be missing.
+    zero_shot: by task, the `class_scores` of plain CLIP; tasks may be missing.
     """
     out = folder / FOLDER
     head = ["task", "image", "true", "predicted"]
@@ -105,11 +103,9 @@ def six_decimals(probabilities: Tensor) -> np.ndarray:
 
 
 def most_probable(probabilities: Tensor) -> tuple[np.ndarray, np.ndarray]:
-    """Return the labels (N, TOP or C) of the most probable classes, best first, and
-    their probabilities (N, C).
+    """Return labels (N, TOP or C) of the best classes in order, and probabilities.
 
-    Of classes with the same six decimals the first is the better one, as in every
-    metric.
+    Of classes with the same six decimals the first is better, as in every metric.
     """
     classes = probabilities.shape[1]
     handicap = 1e-12 * torch.arange(classes, dtype=torch.float64)
@@ -133,8 +129,7 @@ def watch(
 
 
 def class_scores(task: Task, truth: np.ndarray, judged: np.ndarray) -> list[dict]:
-    """Return a dictionary for each class, in label order: its name, its test images,
-    and its score in percent.
+    """Return the name, test images and score in percent of each class, in label order.
 
     The score is the accuracy on the class's images, or of a multilabel task the
     11-point average precision; None for a class without images.
@@ -179,9 +174,7 @@ def asked_for(cfg, task: Task, targets: Tensor, probabilities: Tensor) -> dict:
     column for each predicted one. A run on one task also has Dassl's cmat.pt: shares of
     each row, of the classes that occur.
 
-    Args:
-        targets: (N,) labels, or (N, C) of 0 and 1.
-        probabilities: (N, C).
+    targets: (N,) labels, or (N, C) of 0 and 1. probabilities: (N, C).
     """
     found: dict = {}
     if not (cfg.TEST.PER_CLASS_RESULT or cfg.TEST.COMPUTE_CMAT):

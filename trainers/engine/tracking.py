@@ -104,19 +104,14 @@ BACKENDS = {"wandb": Wandb, "mlflow": Mlflow, "trackio": Trackio}
 
 
 class Tracker:
-    """One run in a tracker, or in none (`Tracker()`). A backend's exceptions end the
-    tracking, not the run.
-    """
+    """One run in a tracker, or in none (`Tracker()`)."""
 
     def __init__(self, backend: Backend | None = None, name: str = "") -> None:
         self.backend = backend
         self.name = name
 
     def start(self, title: str, settings: Settings, folder: Path) -> None:
-        """Open the tracker's run, the same one again if the folder's run is resumed.
-
-        settings: of the run, {key: value}, without paths of this machine.
-        """
+        """Open the tracker's run, the same one again if the folder's run is resumed."""
         if self.backend is None:
             return
         known = {}
@@ -156,9 +151,7 @@ class Tracker:
 
 
 def open_tracker(name: str) -> Tracker:
-    """Return a tracker of a backend's name, or one that does nothing for "". Raises
-    ValueError if its package is not installed.
-    """
+    """Return the tracker of a name, "" for none; ValueError if it is not installed."""
     if not name:
         return Tracker()
     try:
