@@ -6,8 +6,7 @@ import ast
 import contextlib
 import inspect
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,25 +37,8 @@ ANY_TYPE = ("MODEL.BACKBONE.PRETRAINED",)  # True in Dassl, a tag or file for ou
 PLAIN = (tuple, list, str, int, float, bool, type(None))
 
 
-@dataclass(frozen=True)
-class Script:
-    """The functions of a repository's train.py that change a configuration."""
-
-    file: Path
-    extend: Callable[..., object]
-    setup: Callable[..., CfgNode] | None
-
-    def add_keys(self, cfg: CfgNode, args: object) -> None:
-        """Call `extend_cfg`, which may take `args` or read the variable `args`."""
-        self.extend.__globals__["args"] = args
-        if len(inspect.signature(self.extend).parameters) > 1:
-            self.extend(cfg, args)
-        else:
-            self.extend(cfg)
-
-
-def script_of(cls: type) -> Script | None:
-    """Return the script beside a trainer that defines `extend_cfg`, or None."""
+def script_of(cls: type) -> dict[str, Any]:
+    """Return the names of the script beside a trainer, {} without an `extend_cfg`."""
     package = plugin_files.package_of(cls)
     trainer = Path(plugin_files.source_of(cls))
     folder, builtins = trainer.parent, None
@@ -64,9 +46,19 @@ def script_of(cls: type) -> Script | None:
         folder, builtins = package.folder, package.builtins
     file = dassl_scripts.find_script(folder, trainer)
     found = dassl_scripts.functions(file, builtins) if file else {}
-    if file is None or "extend_cfg" not in found:
-        return None
-    return Script(file, found["extend_cfg"], found.get("setup_cfg"))
+    if "extend_cfg" not in found:
+        return {}
+    return found
+
+
+def _add_keys(script: Mapping[str, Any], cfg: CfgNode, args: object) -> None:
+    """Call `extend_cfg`, which may take `args` or read the variable `args`."""
+    extend_cfg = script["extend_cfg"]
+    extend_cfg.__globals__["args"] = args
+    if len(inspect.signature(extend_cfg).parameters) > 1:
+        extend_cfg(cfg, args)
+    else:
+        extend_cfg(cfg)
 
 
 def resolve(
@@ -88,13 +80,13 @@ def resolve(
         ValueError: a value is not of the type that a key of Dassl's has.
     """
     script = script_of(cls)
-    cfg = defaults(published=script is None)
+    cfg = defaults(published=not script)
     cfg.TRAINER.NAME = cls.__name__
     done = False
     if script:
         args = _arguments(script, cls, list(texts), flags, given or {})
-        script.add_keys(cfg, args)
-        plugin_files.note(f"defaults of extend_cfg in {script.file}")
+        _add_keys(script, cfg, args)
+        plugin_files.note(f"defaults of extend_cfg in {script['__file__']}")
         done = _set_up(cfg, script, args, texts, flags, pairs)
     known = {key for key, _ in flatten(cfg)}
     for file, text in texts.items():
@@ -131,7 +123,7 @@ def defaults(published: bool) -> CfgNode:
 
 
 def _arguments(
-    script: Script,
+    script: Mapping[str, Any],
     cls: type,
     files: Sequence[str],
     flags: Mapping[str, Any],
@@ -147,12 +139,12 @@ def _arguments(
     elif files:
         values["dataset_config_file"] = files[0]
         values["config_file"] = files[-1] if len(files) > 1 else ""
-    return dassl_scripts.namespace_for(script.file, values)
+    return dassl_scripts.namespace_for(Path(script["__file__"]), values)
 
 
 def _set_up(
     cfg: CfgNode,
-    script: Script,
+    script: Mapping[str, Any],
     args: Any,
     texts: Mapping[str, dict],
     flags: Mapping[str, Any],
@@ -162,10 +154,11 @@ def _set_up(
     False if it has none, or does not take the command line. Keys of the files that have
     no default are left out.
     """
-    if script.setup is None or len(texts) > 2:
+    setup_cfg = script.get("setup_cfg")
+    if setup_cfg is None or len(texts) > 2:
         return False
     fresh = get_cfg_default()
-    script.add_keys(fresh, args)
+    _add_keys(script, fresh, args)
     known = dict(flatten(fresh))
     opts: list[Any] = []
     name = flags.get("DATASET.DATASET", "")
@@ -176,11 +169,11 @@ def _set_up(
             opts += [key, _kept(known[key], decoded(text), key, key)]
     args.opts = opts
     try:
-        with _new_keys_allowed(script.setup.__globals__):
-            made = script.setup(args)
+        with _new_keys_allowed(setup_cfg.__globals__):
+            made = setup_cfg(args)
     except (Exception, SystemExit) as error:
         plugin_files.note(
-            f"setup_cfg of {script.file} is not used ({type(error).__name__}: {error})"
+            f"setup_cfg of {script['__file__']} is not used ({type(error).__name__}: {error})"
         )
         return False
     if not isinstance(made, dict):

@@ -20,23 +20,13 @@ from datasets.custom import task as custom
 from datasets.union import register_union
 from toolkit.common import images
 
-from . import distributed, external_results, run_dir
+from . import distributed, external_results, run_dir, value_checks
 from .config import RunOptions, with_overrides
 from .config_values import flatten
 from .dassl_config import missing_key
 from .no_gpu import kept_on_cpu
 from .settings import task_names
-from .value_checks import (
-    MAX_SEED,
-    MAX_SIDE,
-    RANGES,
-    SPLITS,
-    choice,
-    out_of_range,
-    wrong_colours,
-    wrong_seed,
-    wrong_stepsize,
-)
+from .value_checks import MAX_SEED, MAX_SIDE
 
 log = logging.getLogger(__name__)
 # in torch's errors if a GPU is asked for
@@ -58,10 +48,10 @@ def check(cfg: CfgNode, options: RunOptions) -> None:
     if other:
         run_dir.decide(cfg.OUTPUT_DIR, other, options.resume)
     names = task_names(cfg)
-    for name in names:
-        known = _registered(name)
-        if getattr(known, "label_kind", "") == "multilabel" and len(names) == 1:
-            raise _several_labels(cfg, name)
+    if len(names) == 1:
+        label_kind = getattr(_registered(names[0]), "label_kind", "")
+        if label_kind == "multilabel":
+            raise _several_labels(cfg, names[0])
     folder = cfg.RESUME
     if folder not in ("", "auto") and not _has_checkpoint(folder):
         raise FileNotFoundError(
@@ -77,19 +67,19 @@ def wrong_values(cfg: CfgNode, trains: bool) -> list[str]:
     """
     values = dict(flatten(cfg))
     ranges = {}
-    for key, limits in RANGES.items():
+    for key, limits in value_checks.RANGES.items():
         # of numbers that Dassl's optimisers or loaders read
         of_dassl = key.startswith(("OPTIM.", "DATALOADER."))
         if of_dassl and isinstance(values.get(key), (int, float)):
             ranges[key] = limits
     if not trains:
         ranges.pop("OPTIM.MAX_EPOCH", None)
-    issues = choice("TEST.SPLIT", cfg.TEST.SPLIT, SPLITS)
-    issues += out_of_range(values, ranges)
-    issues += wrong_seed("SEED (--seed)", max(cfg.SEED, 0))
+    issues = value_checks.choice("TEST.SPLIT", cfg.TEST.SPLIT, value_checks.SPLITS)
+    issues += value_checks.out_of_range(values, ranges)
+    issues += value_checks.wrong_seed("SEED (--seed)", max(cfg.SEED, 0))
     if isinstance(cfg.OPTIM.STEPSIZE, (list, tuple)):
-        issues += wrong_stepsize(cfg.OPTIM)
-    issues += wrong_colours(cfg.INPUT)
+        issues += value_checks.wrong_stepsize(cfg.OPTIM)
+    issues += value_checks.wrong_colours(cfg.INPUT)
     size = cfg.INPUT.SIZE
     if isinstance(size, (list, tuple)):
         are_sides = all(type(side) is int and 1 <= side <= MAX_SIDE for side in size)
@@ -229,9 +219,10 @@ def _resumed_folder(cfg: CfgNode, options: RunOptions) -> str:
 
 def _data_settings(cfg: CfgNode) -> dict[str, int]:
     """Return our values for Dassl's: all images for no shots, a random seed for -1."""
-    settings = {"DATASET__RANDOM_SEED_SAMPLING": cfg.SEED}
-    if cfg.SEED < 0:
-        settings["DATASET__RANDOM_SEED_SAMPLING"] = random.randrange(MAX_SEED)
+    seed = cfg.SEED
+    if seed < 0:
+        seed = random.randrange(MAX_SEED)
+    settings = {"DATASET__RANDOM_SEED_SAMPLING": seed}
     if cfg.DATASET.NUM_SHOTS < 1 and all(map(_is_task, task_names(cfg))):
         settings |= {"DATASET__NUM_SHOTS": -1, "DATASET__NUM_SAMPLES_PER_CLASS": -1}
     return settings

@@ -50,16 +50,6 @@ MAX_NAME = 255  # bytes of a name on common file systems
 LOCK = ".lock"
 
 
-class Status(enum.Enum):
-    """The content of a run's folder."""
-
-    EMPTY = "nothing"
-    FINISHED = "the same run, finished"
-    DAMAGED = "the same run, finished, with damaged or missing files"
-    INTERRUPTED = "the same run, interrupted"
-    OTHER = "another run"
-
-
 class Action(enum.Enum):
     """The use of a run's folder."""
 
@@ -70,12 +60,14 @@ class Action(enum.Enum):
     RESUME = "continue"
 
 
-ACTIONS = {
-    Status.EMPTY: Action.RUN,
-    Status.FINISHED: Action.REUSE,
-    Status.DAMAGED: Action.REPAIR,
-    Status.INTERRUPTED: Action.RESUME,
-}
+class Status(enum.Enum):
+    """The content of a run's folder; values are the actions with --resume auto."""
+
+    EMPTY = Action.RUN
+    FINISHED = Action.REUSE  # the same run
+    DAMAGED = Action.REPAIR  # the same run, finished, with damaged or missing files
+    INTERRUPTED = Action.RESUME  # the same run
+    OTHER = None  # another run
 
 
 @dataclass(frozen=True)
@@ -95,7 +87,7 @@ def decide(
             f"{folder} holds another run, it differs in {state.detail}: use another --output-dir, or --overwrite it"
         )
     if resume_allowed or state.status in (Status.FINISHED, Status.EMPTY):
-        return ACTIONS[state.status]
+        return state.status.value
     if state.status is Status.DAMAGED:
         raise ValueError(
             f"{folder} holds a finished run with damaged or missing files: {state.detail}; --resume auto makes them "

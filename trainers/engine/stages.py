@@ -25,9 +25,7 @@ class Experiment:
     cfg: CfgNode
     targets: Sequence[Run]  # their results count
     source: Run | None  # makes the prompt that the targets start from
-    staged: (
-        bool  # each run has a folder below `cfg.OUTPUT_DIR`; else the target is there
-    )
+    staged: bool  # each run has a folder below that of `cfg`; else the target is there
     tasks: Sequence[str]  # all names, also of those that targets are grouped with
 
 
