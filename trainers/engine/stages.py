@@ -49,18 +49,20 @@ def plan(cfg: CfgNode, options: RunOptions, whole_suite: bool = False) -> Experi
     tasks = [*sources, *names]
     for related in groups.values():
         tasks += related
-    start, epoch, source = options.model_dir, options.load_epoch, None
+    start = {"start": options.model_dir, "load_epoch": options.load_epoch}
     shared = {"resume": options.resume, "track": options.track}
     settings = {"trains": trains, "fresh": options.no_train, **shared}
-    if not (sources or groups or _one_by_one(cls, names, whole_suite, start)):
+    one_by_one = _one_by_one(cls, names, whole_suite, options.model_dir)
+    if not (sources or groups or one_by_one):
         references = ("zero_shot",) if cls.learns else ()
-        run = Run(cfg, start, epoch, references=references, **settings)
+        run = Run(cfg, references=references, **start, **settings)
         return Experiment(cfg, [run], None, False, tasks)
     cfg = with_overrides(cfg, MULTITASK__SOURCE=",".join(sources))
+    source = None
     if sources:
-        source = source_run(cfg, sources, start, epoch, **shared)
-        start, epoch = str(source.folder), None
-    targets = target_runs(cfg, names, groups, start, epoch, **settings)
+        source = source_run(cfg, sources, **start, **shared)
+        start = {"start": str(source.folder)}
+    targets = target_runs(cfg, names, groups, **start, **settings)
     return Experiment(cfg, targets, source, True, tasks)
 
 
@@ -130,13 +132,7 @@ def read_groups(
     return named
 
 
-def source_run(
-    cfg: CfgNode,
-    sources: Sequence[str],
-    start: str = "",
-    load_epoch: int | None = None,
-    **settings,
-) -> Run:
+def source_run(cfg: CfgNode, sources: Sequence[str], **settings) -> Run:
     """Return stage 1: one prompt over all source tasks, in `source/`; settings: of `Run`."""
     multi, shots = cfg.MULTITASK, cfg.DATASET.NUM_SHOTS
     if multi.SOURCE_SHOTS > -2:
@@ -154,7 +150,7 @@ def source_run(
         OUTPUT_DIR=str(Path(cfg.OUTPUT_DIR) / "source"),
         MULTITASK__SOURCE="",
     )
-    return Run(stage, start, load_epoch, **settings)
+    return Run(stage, **settings)
 
 
 def target_runs(
@@ -162,7 +158,6 @@ def target_runs(
     targets: Sequence[str],
     groups: Mapping[str, Sequence[str]],
     start: str = "",
-    load_epoch: int | None = None,
     trains: bool = True,
     **settings,
 ) -> list[Run]:
@@ -188,5 +183,6 @@ def target_runs(
         adapted = Path(start) / "adapt" / label
         if start and not trains and adapted.is_dir():
             folder = str(adapted)
-        runs.append(Run(stage, folder, load_epoch, trains, REFERENCES, **settings))
+        common = {"trains": trains, "references": REFERENCES, **settings}
+        runs.append(Run(stage, folder, **common))
     return runs
