@@ -70,18 +70,6 @@ class AnchoredPrompt(Prompt):
             return state
         return {**state, "class_offsets": torch.zeros_like(self.class_offsets)}
 
-    def config(self) -> dict:
-        classes, dim = None, None
-        if self.class_offsets is not None:
-            classes, dim = self.class_offsets.shape
-        return {
-            "kind": self.kind,
-            "base": self.base.config(),
-            "classes": classes,
-            "dim": dim,
-            "one_template": self.one_template,
-        }
-
     def describe(self) -> str:
         text = f"{self.base.describe()}, interpolated with zero-shot CLIP"
         if self.class_offsets is not None:

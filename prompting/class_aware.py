@@ -63,18 +63,6 @@ class TCPPrompt(Prompt):
             text=self.ctx.unsqueeze(0), class_map=self.class_map, class_block=self.block
         )
 
-    def config(self) -> dict:
-        n_ctx, width = self.ctx.shape
-        return {
-            "kind": self.kind,
-            "n_ctx": n_ctx,
-            "width": width,
-            "dim": self.class_map.dim,
-            "block": self.block,
-            "fixed_words": self.fixed_words,
-            "last_words": self.last_words,
-        }
-
     def describe(self) -> str:
         return (
             f"a TCP prompt of {len(self.ctx)} vectors and a map of class features "

@@ -33,15 +33,6 @@ class HeadPrompt(Prompt):
     def contexts(self) -> Contexts:
         return Contexts(class_offsets=self.class_offsets, class_bias=self.bias)
 
-    def config(self) -> dict:
-        classes, dim = self.class_offsets.shape
-        return {
-            "kind": self.kind,
-            "classes": classes,
-            "dim": dim,
-            "bias": self.bias is not None,
-        }
-
     def describe(self) -> str:
         classes, dim = self.class_offsets.shape
         text = f"a head for {classes} classes, {dim} wide"

@@ -16,7 +16,7 @@ from typing import Any
 
 from prompting.checkpoints.prompt_files import load_prompts
 from toolkit.common.structured import read_json
-from toolkit.common.text import counted, printable
+from toolkit.common.text import counted, printable, some
 
 PREFIX = "hf:"
 FILE = "prompts.safetensors"
@@ -131,7 +131,7 @@ def model_card(file: Path, repository: str, license_name: str = "") -> str:
     classes = metadata.get("classes")
     if isinstance(classes, dict):
         for task, names in classes.items():
-            entries[f"classes of {task}"] = _some(names)
+            entries[f"classes of {task}"] = some(names, MAX_SHOWN_CLASSES)
     for record in records:
         entries[f"score on {record['task']}"] = _score(record)
     rows = [
@@ -169,13 +169,6 @@ def wilson_interval(rate: float, count: int, z: float = 1.96) -> tuple[float, fl
     half = z * math.sqrt(rate * (1 - rate) / count + z * z / (4 * count * count))
     scale = 1 + z * z / count
     return (middle - half) / scale, (middle + half) / scale
-
-
-def _some(names: list[str]) -> str:
-    shown = ", ".join(names[:MAX_SHOWN_CLASSES])
-    if len(names) > MAX_SHOWN_CLASSES:
-        shown += f" and {len(names) - MAX_SHOWN_CLASSES} more"
-    return shown
 
 
 def _cell(value: object) -> str:

@@ -38,6 +38,7 @@ from toolkit.common.images import (
     read_image,
     resize,
 )
+from toolkit.common.text import naming
 
 logger = logging.getLogger(__name__)
 
@@ -352,10 +353,8 @@ def load(
     else:
         model = _load_stored_backbone(path, metadata, device)
     model.check_record(metadata, str(path))
-    try:
+    with naming(path):
         return Predictor(model, prompt.to(device), metadata, force)
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from None
 
 
 def load_zero_shot(

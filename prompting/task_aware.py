@@ -121,24 +121,6 @@ class SoftCPTPrompt(Prompt):
             vectors = features.to(self.projection.dtype) @ self.projection
         return vectors.unflatten(-1, (self.n_ctx, -1))
 
-    def config(self) -> dict:
-        class_n_ctx, classes = 0, None
-        if self.class_ctx is not None:
-            *counts, class_n_ctx, _ = self.class_ctx.shape
-            if counts:
-                classes = counts[0]
-        return {
-            "kind": self.kind,
-            "n_ctx": self.n_ctx,
-            "width": self.task_ctx.shape[-1],
-            "dim": self.dim,
-            "task_n_ctx": self.task_ctx.shape[-2],
-            "tasks": self.tasks,
-            "class_n_ctx": class_n_ctx,
-            "classes": classes,
-            "position": self.position,
-        }
-
 
 def _vectors(*sizes: int) -> nn.Parameter:
     """Return new vectors from Normal(0, 0.02).

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from prompting.backbones.names import is_path, last_part
 from prompting.tokens import Tokenizer, plain_name
+from toolkit.common.text import some
 
 if TYPE_CHECKING:
     from open_clip import CLIP
@@ -119,9 +120,7 @@ class Backbone:
         unknown = self.unknown_classes(classes)
         if not unknown:
             return
-        names = ", ".join(repr(name) for name in unknown[:5])
-        if len(unknown) > 5:
-            names += f" and {len(unknown) - 5} more"
+        names = some([repr(name) for name in unknown])
         message = (
             f"the backbone {self.name} knows few words, and too few of the class names {names} to tell them apart. Take another "
             f"with --backbone, such as {EXAMPLE}"

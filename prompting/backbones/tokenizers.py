@@ -11,6 +11,7 @@ from typing import Any
 
 from prompting.backbones import hub_models
 from prompting.tokens import Tokenizer, clip_tokenizer
+from toolkit.common.text import first_line
 
 FILE = "tokenizer.json"
 # either names the padding token
@@ -43,9 +44,8 @@ class FileTokenizer:
         try:
             self._backend = Backend.from_file(str(file))
         except Exception as error:  # noqa: BLE001 - the package raises bare Exception
-            first_line = str(error).partition("\n")[0]
             raise ValueError(
-                f"{file} cannot be read as a tokenizer: {first_line[:200]}"
+                f"{file} cannot be read as a tokenizer: {first_line(error)}"
             ) from error
         self._backend.no_padding()
         self._backend.no_truncation()

@@ -6,9 +6,8 @@ from __future__ import annotations
 
 import logging
 import pickle
-import zipfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -18,6 +17,7 @@ from prompting.backbones.torchscript import is_torchscript, read_torchscript
 from prompting.checkpoints.tensors import check_finite, check_sizes
 from toolkit.common import unpickle
 from toolkit.common.files import require_data
+from toolkit.common.text import first_line, some
 
 if TYPE_CHECKING:
     from open_clip import CLIP
@@ -80,39 +80,32 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
             state = read_torchscript(path)
             check_sizes(state, "it")
             return state
-        _check_archive(path)
         unpickle.check(path)
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except (
-        pickle.UnpicklingError,
-        KeyError,
-        EOFError,
-    ) as error:  # KeyError: an unknown opcode
+    # KeyError: an unknown opcode
+    except (pickle.UnpicklingError, KeyError, EOFError) as error:
         raise ValueError(
             f"{path} cannot be read as a checkpoint: it is damaged, or holds more than tensors"
         ) from error
     except ValueError as error:
         raise ValueError(f"{path} cannot be read as a checkpoint: {error}") from error
     except Exception as error:  # noqa: BLE001 - every reader has its own kinds of errors
-        first_line = str(error).partition("\n")[0]
-        what = f"{type(error).__name__}: {first_line[:200]}"
+        what = f"{type(error).__name__}: {first_line(error)}"
         raise ValueError(f"{path} cannot be read as a checkpoint ({what})") from error
-    content = _unwrapped(content)
-    state = {}
-    if not isinstance(content, dict):
+    state = _unwrapped(content)
+    if not isinstance(state, dict):
         raise ValueError(f"{path} holds no state dict of tensors")
-    for name, value in content.items():
+    for name, value in state.items():
         if not isinstance(value, Tensor) or not isinstance(name, str):
-            keys = [str(key)[:40] for key in content]
+            keys = [str(key)[:40] for key in state]
             raise ValueError(
-                f"{path} holds no state dict of tensors; its keys are {_some(keys)}"
+                f"{path} holds no state dict of tensors; its keys are {some(keys)}"
             )
-        state[str(name)] = value
     check_sizes(state, path)
-    return _without_prefixes(state)
+    return _without_prefixes(dict(state))
 
 
-def _unwrapped(content: object) -> object:
+def _unwrapped(content: Any) -> Any:
     """Return the state dict in a file of a training program: under one of `_WRAPPERS`
     beside epoch, optimiser, ..., or two of them.
     """
@@ -131,19 +124,17 @@ def _without_prefixes(state: dict[str, Tensor]) -> dict[str, Tensor]:
     owned = [name for name in state if name.endswith(".logit_scale")]
     if len(owned) == 1:
         state = _without_prefix(state, owned[0].removesuffix("logit_scale"))
-    found = True
-    while found and state:
-        found = False
+    before = None
+    while before is not state:
+        before = state
         for prefix in _PREFIXES_OF_WRAPPERS:
-            shorter = _without_prefix(state, prefix)
-            found = found or shorter is not state
-            state = shorter
+            state = _without_prefix(state, prefix)
     return state
 
 
 def _without_prefix(state: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
     """Return the tensors without a prefix if all of them have it, else as they are."""
-    if not all(name.startswith(prefix) for name in state):
+    if not state or not all(name.startswith(prefix) for name in state):
         return state
     return {name.removeprefix(prefix): value for name, value in state.items()}
 
@@ -158,18 +149,6 @@ def has_openai_sizes(state: dict[str, Tensor]) -> bool:
     activation is QuickGELU.
     """
     return all(name in state for name in _SIZES)
-
-
-def _check_archive(path: Path) -> None:
-    """Raise ValueError for a zip archive whose members are larger than the file;
-    torch.save compresses nothing.
-    """
-    if not zipfile.is_zipfile(path):
-        return
-    with zipfile.ZipFile(path) as archive:
-        total = sum(entry.file_size for entry in archive.infolist())
-    if total > path.stat().st_size:
-        raise ValueError("its members are compressed, which torch.save never does")
 
 
 def build_from_openai_layout(state: dict[str, Tensor], source: str) -> CLIP:
@@ -196,7 +175,7 @@ def build_from_openai_layout(state: dict[str, Tensor], source: str) -> CLIP:
         if any(name.startswith("visual.") for name in state):
             advice = f"for weights of an open_clip architecture {AS_WEIGHTS}"
         raise ValueError(
-            f"{source} is not in OpenAI's layout: missing keys {_some(missing)}; unexpected keys {_some(unexpected)}; "
+            f"{source} is not in OpenAI's layout: missing keys {some(missing)}; unexpected keys {some(unexpected)}; "
             f"{advice}"
         )
     config = openai_config(state, source)
@@ -311,8 +290,8 @@ def _check_keys(
             )
     if missing or unexpected or shapes:
         raise ValueError(
-            f"{source} does not fit the architecture: missing keys {_some(missing)}; "
-            f"unexpected keys {_some(unexpected)}; other shapes {_some(shapes)}"
+            f"{source} does not fit the architecture: missing keys {some(missing)}; "
+            f"unexpected keys {some(unexpected)}; other shapes {some(shapes)}"
         )
 
 
@@ -362,9 +341,8 @@ def _construct(config: dict, source: str) -> CLIP:
         OverflowError,
         AssertionError,
     ) as error:
-        first_line = str(error).partition("\n")[0]
         raise ValueError(
-            f"{source}: its configuration describes no model: {first_line[:200]}"
+            f"{source}: its configuration describes no model: {first_line(error)}"
         ) from error
 
 
@@ -406,10 +384,3 @@ def _count(state: dict[str, Tensor], prefix: str) -> int:
         name[len(prefix) :].split(".")[0] for name in state if name.startswith(prefix)
     }
     return len(numbers)
-
-
-def _some(names: list[str]) -> str:
-    """Return up to five of the names, and how many more there are."""
-    if len(names) > 5:
-        return f"{', '.join(names[:5])} and {len(names) - 5} more"
-    return ", ".join(names) or "none"

@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import safe_open
@@ -68,10 +69,7 @@ def load_prompts(path: str | Path) -> tuple[Prompt, dict]:
     if _CONFIG not in strings:
         raise ValueError(f"{path} holds no prompt: its metadata lacks {_CONFIG!r}")
     try:
-        config = json.loads(strings.pop(_CONFIG))
-        check_config(config, state)
-        prompt = build_prompt(config)
-        load_state(prompt, state)
+        prompt = prompt_of(json.loads(strings.pop(_CONFIG)), state)
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path}: {error}") from error
     check_finite(state, path)
@@ -99,6 +97,14 @@ def load_state(prompt: Prompt, state: dict[str, Tensor]) -> None:
     state = prompt.complete_state(state)
     _check_state(prompt, state)
     prompt.load_state_dict(state)
+
+
+def prompt_of(config: Any, state: dict[str, Tensor]) -> Prompt:
+    """Return the prompt of an untrusted configuration with these tensors."""
+    check_config(config, state)
+    prompt = build_prompt(config)
+    load_state(prompt, state)
+    return prompt
 
 
 def check_config(config: object, state: dict[str, Tensor]) -> dict:
@@ -157,14 +163,12 @@ def _check_modules(config: dict, tensors: int) -> None:
 
 def _check_state(prompt: Prompt, state: dict[str, Tensor]) -> None:
     expected = prompt.state_dict()
-    missing = [name for name in expected if name not in state]
-    unexpected = [name for name in state if name not in expected]
+    missing = ", ".join(name for name in expected if name not in state)
+    unexpected = ", ".join(name for name in state if name not in expected)
     issues = []
     if missing or unexpected:
-        missing_names = ", ".join(missing) or "none"
-        unexpected_names = ", ".join(unexpected) or "none"
         issues.append(
-            f"tensors of another method (missing: {missing_names}; unexpected: {unexpected_names})"
+            f"tensors of another method (missing: {missing or 'none'}; unexpected: {unexpected or 'none'})"
         )
     for name, value in expected.items():
         if name in state and state[name].shape != value.shape:

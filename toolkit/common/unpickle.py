@@ -7,6 +7,7 @@ archive (since torch 1.6) and the older stream.
 
 import io
 import operator
+import os
 import pickle
 import pickletools
 import re
@@ -83,6 +84,11 @@ def check(path: str | Path) -> None:
     with open(path, "rb") as file:
         if file.read(4) == _ZIP:
             with zipfile.ZipFile(file) as archive:
+                total = sum(entry.file_size for entry in archive.infolist())
+                if total > file.seek(0, os.SEEK_END):
+                    raise ValueError(
+                        "its members are compressed, which torch.save never does"
+                    )
                 for name in archive.namelist():
                     if name.endswith("/data.pkl"):
                         check_pickle(io.BytesIO(_member(archive, name)))

@@ -58,13 +58,9 @@ class Classification(EvaluatorBase):
         self._y_true.append(gt.cpu())
 
     def evaluate(self) -> OrderedDict:
-        """Return an OrderedDict of ``accuracy``, ``error_rate``, ``macro_f1`` and, if
-        asked for, ``perclass_accuracy``.
-
-        F1 is averaged over the labels that occur in the ground truth.
-
-        Raises:
-            ValueError: nothing was processed.
+        """Return an OrderedDict of ``accuracy``, ``error_rate``, ``macro_f1`` (of the
+        labels in the ground truth) and, if asked for, ``perclass_accuracy``. Raise
+        ValueError if nothing was processed.
         """
         if not self._y_true:
             raise ValueError(

@@ -1,4 +1,4 @@
-"""Top-k accuracy of a batch."""
+"""Metrics over a batch."""
 
 from collections.abc import Sequence
 
