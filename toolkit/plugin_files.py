@@ -206,9 +206,7 @@ def import_dropped_in(name: str) -> None:
 
 
 def matching_files(folder: Path, pattern: re.Pattern) -> list[Path]:
-    """Return the Python files below a folder that have a pattern: first those that its
-    train.py imports, then the others by name.
-    """
+    """Return Python files that have a pattern, those that train.py imports first."""
     found = []
     for path, folders, names in os.walk(folder):
         depth = len(Path(path).relative_to(folder).parts)
@@ -285,9 +283,8 @@ def _failures() -> Iterator[tuple[Path, BaseException]]:
 
 
 def raise_failure(name: str) -> None:
-    """Raise the error of the file that would have registered `name`, if there is one.
-
-    A package that is not installed is a ValueError that names it.
+    """Raise the error of the file that would have registered `name`, if there is one;
+    a ValueError for a package that is not installed.
     """
     pattern = re.compile(rf"^\s*class {re.escape(name)}\b", re.MULTILINE)
     for file, error in _failures():

@@ -72,12 +72,8 @@ def resolve(
     the repository's `extend_cfg`, YAML files, flags, KEY VALUE pairs, and the changes
     of its `setup_cfg`.
 
-    Args:
-        texts: the content of YAML files. given: the arguments of the command line, which
-        `setup_cfg` may read.
-
-    Raises:
-        ValueError: a value is not of the type that a key of Dassl's has.
+    texts: by YAML file. given: arguments of the command line, for `setup_cfg`. Raises
+    ValueError for a value that is not of the type of a key of Dassl's.
     """
     script = script_of(cls)
     cfg = defaults(published=not script)

@@ -134,9 +134,7 @@ def from_main(make: Callable[[], T]) -> T:
 
 @contextlib.contextmanager
 def main_first() -> Iterator[None]:
-    """Let the main process run the block before all others; they leave it together. If
-    it raises an error, the others do not begin.
-    """
+    """Let the others run the block after the main process, unless that raises."""
     if not main():
         barrier()
     yield

@@ -109,10 +109,8 @@ def _has_checkpoint(folder: str) -> bool:
 
 @kept_on_cpu()
 def run(cfg: CfgNode, options: RunOptions) -> list[dict]:
-    """Train and test, or only test, and return the records of results.json; several
-    tasks are one union of classes.
-
-    An interrupted run in the output folder is resumed, as Dassl does.
+    """Train and test, or only test, and return the records of results.json. Several
+    tasks are one union of classes; an interrupted run is resumed, as Dassl does.
     """
     written = with_overrides(cfg, RESUME="")
     cfg = with_overrides(cfg, RESUME=_resumed_folder(cfg, options))

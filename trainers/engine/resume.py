@@ -35,9 +35,7 @@ SECONDS = 60  # between two states within an epoch
 
 
 def save(trainer, epoch: int, losses: Sequence[Tensor] = ()) -> None:
-    """Write the state after `epoch` epochs and as many steps as there are `losses`. Of
-    several processes the main one writes it.
-    """
+    """Write the state after `epoch` epochs and as many steps as there are `losses`."""
     if not distributed.main():
         return
     state = {name: part.state_dict() for name, part in _parts(trainer).items()}
