@@ -25,7 +25,7 @@ from .config import RunOptions, with_overrides
 from .config_values import flatten
 from .dassl_config import missing_key
 from .no_gpu import kept_on_cpu
-from .settings import task_names
+from .settings import RANGES, task_names
 from .value_checks import MAX_SEED, MAX_SIDE
 
 log = logging.getLogger(__name__)
@@ -67,7 +67,7 @@ def wrong_values(cfg: CfgNode, trains: bool) -> list[str]:
     """
     values = dict(flatten(cfg))
     ranges = {}
-    for key, limits in value_checks.RANGES.items():
+    for key, limits in RANGES.items():
         # of numbers that Dassl's optimisers or loaders read
         of_dassl = key.startswith(("OPTIM.", "DATALOADER."))
         if of_dassl and isinstance(values.get(key), (int, float)):
