@@ -95,16 +95,18 @@ def _load(name: str, pretrained: str | None) -> Backbone:
     if names.is_on_hub(name):
         folder = hub_models.download(name, _check_config)
         return _load_folder(folder, name, pretrained)
+    close = nearest(name, ["pocket", *ALIASES, *open_clip_names()], count=3, cutoff=0.4)
+    hint = "known are pocket, ViT-B/16, RN50 and open_clip's names."
+    if close:
+        hint = f"did you mean {', '.join(close)}?"
     raise ValueError(
-        f"unknown backbone {name!r}; {_nearest(name)} It may also be the path of a checkpoint in OpenAI's layout, or "
+        f"unknown backbone {name!r}; {hint} It may also be the path of a checkpoint in OpenAI's layout, or "
         "a model of the Hugging Face Hub, hf-hub:USER/NAME"
     )
 
 
 def _load_folder(folder: Path, name: str, pretrained: str | None) -> Backbone:
-    """Load a folder in the form of open_clip's or of transformers' repositories; with
-    other weights for `pretrained`.
-    """
+    """Load a folder in the form of open_clip's or of transformers' repositories."""
     files = [folder / file for file in HUB_WEIGHTS if (folder / file).is_file()]
     has_config = (folder / HUB_CONFIG).is_file()
     is_transformers = (folder / transformers_layout.CONFIG).is_file() and not (
@@ -136,9 +138,7 @@ def _load_file(path: Path) -> Backbone:
 
 
 def _load_transformers(folder: Path, file: str | None, name: str) -> Backbone:
-    """Load a `CLIPModel` of transformers with the config.json of `folder`; file:
-    weights, by default those of the folder.
-    """
+    """Load a `CLIPModel` of transformers; file: weights, by default the folder's."""
     config = transformers_layout.read_config(folder / transformers_layout.CONFIG)
     transformers_layout.check_tokenizer(folder)
     values = transformers_layout.read_preprocessing(
@@ -274,9 +274,7 @@ def _load_hub_file(path: Path, folder: Path, name: str) -> Backbone:
 
 
 def _check_config(folder: Path) -> None:
-    """Raise ValueError if the configuration of a folder is of a model that cannot be
-    used.
-    """
+    """Raise ValueError if a folder's configuration is of a model that isn't supported."""
     if (folder / HUB_CONFIG).is_file():
         _read_hub_config(folder)
     elif (folder / transformers_layout.CONFIG).is_file():
@@ -309,35 +307,19 @@ def _read_hub_config(folder: Path) -> tuple[dict, dict]:
 def _backbone(
     name: str, clip: CLIP, values: dict, tokenizer: Tokenizer | None = None
 ) -> Backbone:
-    """Return a backbone.
-
-    values: mean, std and interpolation as far as they are known. tokenizer: CLIP's by
-    default.
-    """
+    """Return a backbone; values: mean, std and interpolation as far as they are known."""
+    size = clip.visual.image_size
+    if not isinstance(size, int):
+        size, width = size
+        if size != width:
+            raise ValueError(
+                f"this image tower takes {size} x {width} pixels; only square images are supported"
+            )
     preprocessing = Preprocessing(
-        _size(clip),
+        size,
         tuple(values.get("mean", OPENAI_MEAN)),
         tuple(values.get("std", OPENAI_STD)),
         values.get("interpolation", "bicubic"),
     )
     clip = clip.float().eval().requires_grad_(False)
     return Backbone(name, clip, tokenizer or clip_tokenizer(), preprocessing)
-
-
-def _size(clip: CLIP) -> int:
-    size = clip.visual.image_size
-    if isinstance(size, int):
-        return size
-    height, width = size
-    if height != width:
-        raise ValueError(
-            f"this image tower takes {height} x {width} pixels; only square images are supported"
-        )
-    return height
-
-
-def _nearest(name: str) -> str:
-    close = nearest(name, ["pocket", *ALIASES, *open_clip_names()], count=3, cutoff=0.4)
-    if not close:
-        return "known are pocket, ViT-B/16, RN50 and open_clip's names."
-    return f"did you mean {', '.join(close)}?"

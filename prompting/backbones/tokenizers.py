@@ -68,9 +68,7 @@ class FileTokenizer:
         return self._backend.decode(tokens)
 
     def _special_tokens(self, file: Path) -> tuple[int | None, int]:
-        """Return the start token, if any, and the end token, which a text's tokens do
-        not have.
-        """
+        """Return the start token, if any, and the end token."""
         text = "a"
         tokens = self._backend.encode(text, add_special_tokens=False).ids
         whole = self._backend.encode(text).ids
@@ -120,9 +118,7 @@ def load_tokenizer(text_cfg: dict[str, Any], folder: Path | None = None) -> Toke
 
 
 def _folder_of(name: str, looked_at: Path | None) -> Path:
-    """Return the folder with the tokenizer.json of a name: a folder or a model of the
-    Hub.
-    """
+    """Return the folder with the tokenizer.json of a folder or a model of the Hub."""
     found = Path(name)
     if not found.is_dir():
         beside = ""

@@ -196,10 +196,7 @@ def _record(content: object, path: str | Path) -> dict:
 
 
 def _state_tensors(content: Any, path: str | Path) -> dict[str, Tensor]:
-    """Return the tensors of a checkpoint's state dict in float32.
-
-    Raises ValueError naming the file and a tensor.
-    """
+    """Return the tensors of a checkpoint's state dict in float32."""
     state = content
     if isinstance(content, dict):
         state = content.get("state_dict", content)
@@ -223,10 +220,7 @@ def _is_frozen(name: str) -> bool:
 
 
 def _method(state: dict[str, Tensor], path: str | Path) -> str:
-    """Return the method that the names tell, or "".
-
-    Raises ValueError for one whose prompts have no module here.
-    """
+    """Return the method that the names tell, or "". Raises ValueError for others."""
     of_mmrl = ("representation_learner.", "compound_rep_tokens")
     if any(name.startswith(of_mmrl) for name in state):
         raise ValueError(
@@ -247,9 +241,7 @@ def _method(state: dict[str, Tensor], path: str | Path) -> str:
 
 
 def _fixed_words(ctx: Tensor, suffix: Tensor | None) -> str:
-    """Return the words that follow fewer vectors than words; the suffix of all classes
-    then begins with them.
-    """
+    """Return the words after fewer vectors than words, which begin all suffixes."""
     words = _WORDS[len(ctx) :]
     if suffix is not None and len(suffix) > 1 and words:
         start = suffix[:, : len(words)]

@@ -124,9 +124,7 @@ def check_config(config: object, state: dict[str, Tensor]) -> dict:
 
 
 def _check_numbers(config: dict) -> None:
-    """Raise ValueError unless the configuration of an untrusted file has numbers that a
-    prompt can have.
-    """
+    """Raise ValueError if an untrusted configuration has too large numbers."""
     for name, value in config.items():
         if isinstance(value, dict):
             _check_numbers(value)
@@ -137,9 +135,7 @@ def _check_numbers(config: dict) -> None:
 
 
 def _check_modules(config: dict, tensors: int) -> None:
-    """Raise ValueError if layers that are modules, each with tensors, are more than a
-    file's tensors.
-    """
+    """Raise ValueError if layers that are modules are more than a file's tensors."""
     for part in config.values():
         if isinstance(part, dict):
             _check_modules(part, tensors)
@@ -182,9 +178,7 @@ def _check_state(prompt: Prompt, state: dict[str, Tensor]) -> None:
 
 
 def _in_order(content: bytes) -> bytes:
-    """Return a safetensors file with its metadata in alphabetical order: the same
-    prompt is the same bytes.
-    """
+    """Sort a safetensors file's metadata: the same prompt is the same bytes."""
     length = int.from_bytes(content[:8], "little")
     header = json.loads(content[8 : 8 + length])
     header["__metadata__"] = dict(sorted(header["__metadata__"].items()))

@@ -124,9 +124,7 @@ def current_name(name: str) -> str:
 
 
 def _translate(name: str, prefixes: dict[str, str]) -> str | None:
-    """Return the name with the prefix replaced that it is or, if that ends in a dot,
-    begins with; None if there is none.
-    """
+    """Return a name with its known prefix replaced, or None."""
     for old, new in prefixes.items():
         if name == old or (old.endswith(".") and name.startswith(old)):
             return new + name.removeprefix(old)
@@ -289,7 +287,8 @@ def to_reference(prompt: Prompt) -> State:
     Raises ValueError for a prompt that no official implementation has or would compute
     in the same way.
     """
-    _check_unified(prompt)
+    if isinstance(prompt, UnifiedPrompt):
+        _check_theta(prompt)
     state = official_names(prompt, prompt.state_dict())
     return {name: value.detach().float().cpu().clone() for name, value in state.items()}
 
@@ -344,10 +343,8 @@ def _official_names(state: State, patterns: dict[str, str]) -> State:
     return renamed
 
 
-def _check_unified(prompt: Prompt) -> None:
+def _check_theta(prompt: UnifiedPrompt) -> None:
     """Raise ValueError for a θ that the reference MVLPT would compute differently."""
-    if not isinstance(prompt, UnifiedPrompt):
-        return
     if prompt.theta == "attention":
         raise ValueError(
             "the reference's θ maps each vector by itself, but this prompt's vectors attend to all others"

@@ -251,10 +251,7 @@ def _floats_to_bytes(values: np.ndarray) -> np.ndarray:
 
 def _with_low_bytes(image: Image.Image, content: bytes) -> Image.Image:
     """Return a color image of 16 bits a channel, of which Pillow keeps the upper 8,
-    scaled as `read_image` says.
-
-    If their upper bytes do not fill 16 bits, the file is decoded again for the lower
-    ones.
+    scaled as `read_image` says; the lower ones are decoded if it needs them.
     """
     upper = np.asarray(image)
     if upper[:, :, :3].max() >= 64:  # more than 14 bits
