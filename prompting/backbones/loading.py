@@ -95,14 +95,17 @@ def _load(name: str, pretrained: str | None) -> Backbone:
     if names.is_on_hub(name):
         folder = hub_models.download(name, _check_config)
         return _load_folder(folder, name, pretrained)
-    close = nearest(name, ["pocket", *ALIASES, *open_clip_names()], count=3, cutoff=0.4)
-    hint = "known are pocket, ViT-B/16, RN50 and open_clip's names."
-    if close:
-        hint = f"did you mean {', '.join(close)}?"
     raise ValueError(
-        f"unknown backbone {name!r}; {hint} It may also be the path of a checkpoint in OpenAI's layout, or "
+        f"unknown backbone {name!r}; {_nearest(name)} It may also be the path of a checkpoint in OpenAI's layout, or "
         "a model of the Hugging Face Hub, hf-hub:USER/NAME"
     )
+
+
+def _nearest(name: str) -> str:
+    close = nearest(name, ["pocket", *ALIASES, *open_clip_names()], count=3, cutoff=0.4)
+    if not close:
+        return "known are pocket, ViT-B/16, RN50 and open_clip's names."
+    return f"did you mean {', '.join(close)}?"
 
 
 def _load_folder(folder: Path, name: str, pretrained: str | None) -> Backbone:

@@ -193,11 +193,7 @@ def read_preprocessing(folder: Path, size: int) -> dict:
     for name, least in (("mean", -1e6), ("std", 1e-6)):
         if f"image_{name}" in given:
             where, values = f"{path}: image_{name}", given[f"image_{name}"]
-            if not isinstance(values, list) or len(values) != 3:
-                raise ValueError(f"{where} is no list of three numbers")
-            for value in values:
-                _check_number(value, float, where, least)
-            chosen[name] = tuple(values)
+            chosen[name] = _three_numbers(values, where, least)
     return chosen
 
 
@@ -213,6 +209,14 @@ def _check_size(given: dict, size: int, path: Path) -> None:
         raise ValueError(
             f"{path}: {key} is {json.dumps(stated)[:60]}; the image tower takes {size} pixels"
         )
+
+
+def _three_numbers(values: object, where: str, least: float) -> tuple[float, ...]:
+    if not isinstance(values, list) or len(values) != 3:
+        raise ValueError(f"{where} is no list of three numbers")
+    for value in values:
+        _check_number(value, float, where, least)
+    return tuple(values)
 
 
 def check_tokenizer(folder: Path) -> None:
