@@ -84,13 +84,8 @@ def pretrained_values(architecture: str) -> dict:
     return found[0] if len(found) == 1 else {}
 
 
-def weights_location(architecture: str, tag: str) -> str:
-    """Return a sentence that names the places in which open_clip looks for these
-    weights.
-    """
-    from open_clip.pretrained import get_pretrained_cfg
-
-    config = get_pretrained_cfg(architecture, tag)
+def weights_location(config: dict) -> str:
+    """Return a sentence that names the places in which open_clip looks for weights."""
     repository = (config.get("hf_hub") or "").rstrip("/")
     if repository:
         return f"open_clip looks for {repository} in the Hugging Face cache (HF_HOME, by default ~/.cache/huggingface)"

@@ -18,12 +18,7 @@ from prompting.backbones.architectures import (
     unsupported_reason,
     weights_location,
 )
-from prompting.backbones.backbone import (
-    OPENAI_MEAN,
-    OPENAI_STD,
-    Backbone,
-    Preprocessing,
-)
+from prompting.backbones.backbone import Backbone, Preprocessing
 from prompting.backbones.hub_models import CONFIG as HUB_CONFIG
 from prompting.backbones.hub_models import WEIGHTS as HUB_WEIGHTS
 from prompting.backbones.names import ALIASES, LOCAL_PREFIX, open_clip_names
@@ -203,18 +198,19 @@ def _load_architecture(
         if tags:
             choice = f"give a file or one of open_clip's tags: {', '.join(tags)}"
         raise ValueError(f"{what} (MODEL.BACKBONE.PRETRAINED, --pretrained): {choice}")
-    quick_gelu = bool(get_pretrained_cfg(architecture, tag).get("quick_gelu", False))
+    found = get_pretrained_cfg(architecture, tag)
+    quick_gelu = bool(found.get("quick_gelu", False))
     if architecture.endswith("-quickgelu") and not quick_gelu:
         raise ValueError(
             f"the weights {tag!r} were trained with GELU: use {architecture.removesuffix('-quickgelu')!r}"
         )
     tokenizer = load_tokenizer(config["text_cfg"])
     try:
-        clip = _open_clip_model(architecture, tag, quick_gelu)
+        clip = _open_clip_model(architecture, tag, found)
     except Exception as error:  # noqa: BLE001 - the download fails in as many ways as the network
         raise FileNotFoundError(
             f"the weights {tag!r} of {name} cannot be had here ({error}). "
-            f"{weights_location(architecture, tag)}. Give a file instead: a checkpoint in OpenAI's layout with "
+            f"{weights_location(found)}. Give a file instead: a checkpoint in OpenAI's layout with "
             f"--backbone FILE, or {name} with the file as its weights (MODEL.BACKBONE.PRETRAINED FILE of train.py, "
             "--pretrained FILE of predict)"
         ) from error
@@ -226,17 +222,16 @@ def _load_architecture(
     return _backbone(name, clip, values, tokenizer)
 
 
-def _open_clip_model(architecture: str, tag: str, quick_gelu: bool) -> Any:
+def _open_clip_model(architecture: str, tag: str, config: dict) -> Any:
     """Return open_clip's model, downloaded if it is not in a cache.
 
     open_clip and huggingface_hub log nothing: the exception says what failed.
     """
     from open_clip import create_model
-    from open_clip.pretrained import get_pretrained_cfg
 
-    repository = (get_pretrained_cfg(architecture, tag).get("hf_hub") or "").rstrip("/")
-    if repository:
-        hub_models.check_reachable(repository)
+    if config.get("hf_hub"):
+        hub_models.check_reachable(config["hf_hub"].rstrip("/"))
+    quick_gelu = bool(config.get("quick_gelu", False))
     before = logging.root.manager.disable
     logging.disable(logging.ERROR)
     try:
@@ -320,8 +315,8 @@ def _backbone(
             )
     preprocessing = Preprocessing(
         size,
-        tuple(values.get("mean", OPENAI_MEAN)),
-        tuple(values.get("std", OPENAI_STD)),
+        tuple(values.get("mean", Preprocessing.mean)),
+        tuple(values.get("std", Preprocessing.std)),
         values.get("interpolation", "bicubic"),
     )
     clip = clip.float().eval().requires_grad_(False)

@@ -41,12 +41,9 @@ def local_path(name: str) -> str:
 
 def is_known(name: str) -> bool:
     """Return True for the names of `load_backbone` that are no paths."""
-    return (
-        name == "pocket"
-        or name in ALIASES
-        or name in open_clip_names()
-        or is_on_hub(name)
-    )
+    if name == "pocket" or name in ALIASES:
+        return True
+    return name in open_clip_names() or is_on_hub(name)
 
 
 def open_clip_names() -> list[str]:

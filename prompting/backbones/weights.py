@@ -163,11 +163,8 @@ def build_from_openai_layout(state: dict[str, Tensor], source: str) -> CLIP:
         )
     state = without_text_prefix(state)
     missing = [name for name in _NEEDED if name not in state]
-    unexpected = [
-        name
-        for name in state
-        if name not in _NEEDED + _SIZES and not name.startswith(_PREFIXES)
-    ]
+    others = [name for name in state if not name.startswith(_PREFIXES)]
+    unexpected = [name for name in others if name not in _NEEDED + _SIZES]
     if missing or unexpected:
         advice = "it holds no CLIP, which has an image and a text tower"
         if any(name.startswith("visual.") for name in state):
