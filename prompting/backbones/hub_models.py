@@ -56,25 +56,11 @@ def download(name: str, check: Callable[[Path], None]) -> Path:
 
 def _get_of_model(repository: str, revision: str, *patterns: str) -> Path:
     try:
-        return _get(repository, revision, *patterns)
+        return get(repository, revision, *patterns)
     except Exception as error:  # noqa: BLE001 - network, authorisation and wrong names each have their own kinds
         raise FileNotFoundError(
-            f"the model {repository} of the Hugging Face Hub is not available here ({_first_sentence(error)}); a folder with "
+            f"the model {repository} of the Hugging Face Hub is not available here ({first_sentence(error)}); a folder with "
             "its files can be the backbone, too"
-        ) from error
-
-
-def download_tokenizer(name: str) -> Path:
-    """Return the local folder with the tokenizer files of a model, USER/NAME or a name
-    without user.
-
-    Raises FileNotFoundError if they are neither in the cache nor on the network.
-    """
-    try:
-        return _get(name, "", "*token*.json")
-    except Exception as error:  # noqa: BLE001 - as above
-        raise FileNotFoundError(
-            f"{name} of the Hugging Face Hub is not available ({_first_sentence(error)})"
         ) from error
 
 
@@ -96,11 +82,15 @@ def check_reachable(repository: str) -> None:
         get_session().head(constants.ENDPOINT, timeout=10)
     except Exception as error:  # noqa: BLE001 - as above
         raise ConnectionError(
-            f"{constants.ENDPOINT} does not answer: {_first_sentence(error)}"
+            f"{constants.ENDPOINT} does not answer: {first_sentence(error)}"
         ) from error
 
 
-def _get(repository: str, revision: str, *patterns: str) -> Path:
+def get(repository: str, revision: str, *patterns: str) -> Path:
+    """Return the local folder with the files of a model that fit the patterns.
+
+    Raises the errors of huggingface_hub.
+    """
     from huggingface_hub import snapshot_download
 
     folder = snapshot_download(
@@ -109,5 +99,6 @@ def _get(repository: str, revision: str, *patterns: str) -> Path:
     return Path(folder)
 
 
-def _first_sentence(error: Exception) -> str:
+def first_sentence(error: Exception) -> str:
+    """Return the beginning of an error's message."""
     return first_line(error).partition(". ")[0]

@@ -63,9 +63,3 @@ def is_on_hub(name: str) -> bool:
     if name.partition("/")[0] in owners or name.endswith(SUFFIXES):
         return False
     return hub_models.is_repository(name) and not name.startswith(".")
-
-
-def last_part(name: str) -> str:
-    if is_path(name):
-        return Path(local_path(name)).name
-    return name

@@ -125,10 +125,11 @@ def _folder_of(name: str, looked_at: Path | None) -> Path:
         if looked_at is not None:
             beside = f"{looked_at} holds no {FILE}, and "
         try:
-            found = hub_models.download_tokenizer(name)
-        except (FileNotFoundError, ValueError) as error:
+            found = hub_models.get(name, "", "*token*.json")
+        except Exception as error:  # noqa: BLE001 - network, authorisation and wrong names each have their own kinds
+            what = f"{name} of the Hugging Face Hub is not available ({hub_models.first_sentence(error)})"
             raise FileNotFoundError(
-                f"the tokenizer of this text tower is missing: {beside}{error}. Put its {FILE} and {_SETTINGS[0]} beside the "
+                f"the tokenizer of this text tower is missing: {beside}{what}. Put its {FILE} and {_SETTINGS[0]} beside the "
                 "weights"
             ) from error
     if not (found / FILE).is_file():

@@ -53,6 +53,7 @@ _PREFIXES = ("visual.", "transformer.resblocks.", "token_embedding.", "ln_final.
 _WRAPPERS = ("state_dict", "model_state_dict", "model")
 _PREFIXES_OF_WRAPPERS = ("module.", "_orig_mod.", "model.")
 _MAX_CONTEXT = 4096  # tokens; the causal mask has their square
+_NO_MODEL = (RuntimeError, TypeError, ValueError, ArithmeticError, AssertionError)
 # Widths of open_clip's towers whose heads are not 64 wide
 _OTHER_HEADS = {1280: "ViT-H-14", 1408: "ViT-g-14", 1664: "ViT-bigG-14"}
 
@@ -137,11 +138,6 @@ def _without_prefix(state: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): value for name, value in state.items()}
 
 
-def has_transformers_names(state: dict[str, Tensor]) -> bool:
-    """Return True if tensors are named as in transformers' CLIP models."""
-    return any(name.startswith(("text_model.", "vision_model.")) for name in state)
-
-
 def has_openai_sizes(state: dict[str, Tensor]) -> bool:
     """Return True if the state dict holds the numbers of OpenAI's own archives, whose
     activation is QuickGELU.
@@ -156,7 +152,7 @@ def build_from_openai_layout(state: dict[str, Tensor], source: str) -> CLIP:
     source: the file's name in messages. Raises ValueError naming missing and unexpected
     keys for other layouts.
     """
-    if has_transformers_names(state):
+    if any(name.startswith(("text_model.", "vision_model.")) for name in state):
         raise ValueError(
             f"{source} has the names of transformers' CLIPModel: put its config.json beside it, or give the folder of the "
             "model that it was trained from as the backbone and the file as its pretrained weights"
@@ -313,14 +309,7 @@ def _construct(config: dict, source: str) -> CLIP:
 
     try:
         return CLIP(**config)
-    except (
-        RuntimeError,
-        TypeError,
-        ValueError,
-        ZeroDivisionError,
-        OverflowError,
-        AssertionError,
-    ) as error:
+    except _NO_MODEL as error:
         raise ValueError(
             f"{source}: its configuration describes no model: {first_line(error)}"
         ) from error

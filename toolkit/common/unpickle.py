@@ -377,7 +377,12 @@ class _Machine:
         """Return the value that an operation makes of those that it takes."""
         name = operation.name
         if name in _TUPLES:
-            return _tuple_of(values)
+            return _Value(
+                visits=1 + sum(item.visits for item in values),
+                is_simple=all(item.is_simple for item in values),
+                depth=1 + max((item.depth for item in values), default=0),
+                items=values,
+            )
         if name in _FILLS:
             filled = values[0]
             if name != "BUILD":  # which gives no state to what is loaded here
@@ -397,12 +402,3 @@ class _Machine:
         elif isinstance(argument, str | bytes):
             size = len(argument)
         return _Value(1 + size // WORD, is_simple=True)
-
-
-def _tuple_of(items: list[_Value]) -> _Value:
-    return _Value(
-        visits=1 + sum(item.visits for item in items),
-        is_simple=all(item.is_simple for item in items),
-        depth=1 + max((item.depth for item in items), default=0),
-        items=items,
-    )
