@@ -15,7 +15,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from prompting.answers import FORMATS, UNSURE, Sorter, Writer, answer
+from prompting.answers import FORMATS, UNSURE, Answer, Sorter, Writer
 from toolkit.common.class_names import require_distinct
 from toolkit.common.cli import NotDone, run_command
 from toolkit.common.files import read_names
@@ -299,10 +299,7 @@ def backbone_metadata(name: str) -> dict:
 
 
 def load_predictor(args: argparse.Namespace, device: str = "cpu") -> Predictor:
-    """Return the predictor of PROMPTS and its options.
-
-    Raises ValueError if one has no effect or is missing.
-    """
+    """Return the predictor; ValueError if an option has no effect or is missing."""
     from prompting.predict import load, load_zero_shot
 
     if args.prompts != ZERO_SHOT:
@@ -343,10 +340,7 @@ def run_export(args: argparse.Namespace) -> None:
 
 
 def run_predict(args: argparse.Namespace) -> None:
-    """Write the predictions and, if asked for, sort the images.
-
-    An image that can't be read is reported at the end.
-    """
+    """Write the predictions and sort the images; report unread ones at the end."""
     from prompting.predict import find_images
 
     _check_predict(args)
@@ -369,7 +363,7 @@ def run_predict(args: argparse.Namespace) -> None:
             error = str(errors.get(position, ""))
             if error:
                 sys.stderr.write(f"error: {printable(error)}\n")
-            found = answer(str(image), ranked, args.top, args.threshold, error)
+            found = Answer(str(image), ranked[: args.top], args.threshold, error)
             writer.write(found)
             if sorter is not None:
                 sorter.put(found)
@@ -434,11 +428,7 @@ def require_packages(extra: str, *packages: str) -> None:
 
 
 def _split_names(text: str) -> list[str]:
-    """Return comma-separated class names; `@FILE` stands for those in a file, a name a
-    line.
-
-    Raises ValueError if there is one alone, or two that are the same text to CLIP.
-    """
+    """Return two or more comma-separated class names, those of a file for `@FILE`."""
     names = []
     for name in text.split(","):
         if name.strip().startswith("@"):
@@ -454,10 +444,7 @@ def _split_names(text: str) -> list[str]:
 
 
 def usable_device(name: str) -> str:
-    """Return a device's name, by default that of a GPU if there is one.
-
-    Raises ValueError if this machine lacks it.
-    """
+    """Return a device, by default a GPU if there is one; ValueError if it is not here."""
     import torch
 
     has_gpu = torch.cuda.is_available()
@@ -474,9 +461,7 @@ def usable_device(name: str) -> str:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run a command; exit code 0, 1 if some images could not be read, or 2 after one
-    message about wrong input.
-    """
+    """Run a command; exit code 1: some images could not be read, 2: wrong input."""
     args = build_parser().parse_args(argv)
     return run_command(lambda: args.run(args))
 

@@ -113,9 +113,7 @@ def download(name: str) -> Path:
 
 
 def model_card(file: Path, repository: str, license_name: str = "") -> str:
-    """Return the card of a prompt: method, backbone, classes, data and, if results.json
-    is beside it, scores.
-    """
+    """Return the card of a prompt, with the scores of a results.json beside it."""
     prompt, metadata = load_prompts(file)
     records = (
         read_json(file.with_name(RESULTS)) if file.with_name(RESULTS).is_file() else []
@@ -148,9 +146,7 @@ def model_card(file: Path, repository: str, license_name: str = "") -> str:
 
 
 def _score(record: dict[str, Any]) -> str:
-    """Return the score of a results.json's record, with the score it is compared with
-    and the data it was learned from.
-    """
+    """Return the scores of a results.json's record, and the data of its training."""
     text = f"{record['score']:.1f} % {record['metric']}"
     images = record.get("test_images")
     if record["metric"] == "accuracy" and images:
@@ -162,9 +158,7 @@ def _score(record: dict[str, Any]) -> str:
 
 
 def wilson_interval(rate: float, count: int, z: float = 1.96) -> tuple[float, float]:
-    """Return Wilson's score interval of a rate in [0, 1] that was observed on `count`
-    images.
-    """
+    """Return Wilson's score interval of a rate in [0, 1] observed on `count` images."""
     middle = rate + z * z / (2 * count)
     half = z * math.sqrt(rate * (1 - rate) / count + z * z / (4 * count * count))
     scale = 1 + z * z / count

@@ -114,9 +114,7 @@ class Prompt(nn.Module):
         raise NotImplementedError
 
     def complete_state(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Return a stored state with the tensors that another task's prompt does not
-        have; by default as it is.
-        """
+        """Return a stored state with tensors that another task's prompt does not have."""
         return state
 
     def config(self) -> dict:
@@ -125,7 +123,9 @@ class Prompt(nn.Module):
         """
         config: dict[str, Any] = {"kind": self.kind}
         for name, value in self.arguments.items():
-            config[name] = value.config() if isinstance(value, Prompt) else value
+            if isinstance(value, Prompt):
+                value = value.config()
+            config[name] = value
         return config
 
     def describe(self) -> str:
@@ -170,9 +170,7 @@ def build_prompt(config: dict) -> Prompt:
 
 
 def _check_names(kind: str, arguments: dict) -> None:
-    """Raise ValueError naming the arguments that a kind of prompt does not take, or
-    lacks.
-    """
+    """Raise ValueError naming unknown or missing arguments of a kind of prompt."""
     parameters = inspect.signature(PROMPT_KINDS[kind]).parameters
     unknown = sorted(set(arguments) - set(parameters))
     if unknown:

@@ -123,10 +123,7 @@ class SoftCPTPrompt(Prompt):
 
 
 def _vectors(*sizes: int) -> nn.Parameter:
-    """Return new vectors from Normal(0, 0.02).
-
-    Raises ValueError for sizes below 1.
-    """
+    """Return new vectors from Normal(0, 0.02); ValueError for sizes below 1."""
     for size in sizes:
         check_positive(size=size)
     return nn.Parameter(torch.empty(sizes).normal_(std=0.02))

@@ -89,8 +89,7 @@ def require_labels(
 def read_class_list(path: Path) -> list[str]:
     """Return the class names of a file; blank lines may end it.
 
-    Raises ValueError if the file is no text, names no class, or has a blank line before
-    a name, which would be a label.
+    Raises ValueError if it is no text, names no class, or has other blank lines.
     """
     text = decode_text(path.read_bytes(), str(path))
     lines = text.rstrip().splitlines()

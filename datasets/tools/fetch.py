@@ -26,7 +26,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from toolkit.common.cli import NotDone
-from toolkit.common.files import InUse, exclusive_lock
+from toolkit.common.files import InUse, exclusive_lock, new_parents
 from toolkit.common.structured import read_json, write_json
 from toolkit.common.text import one_line
 
@@ -57,10 +57,8 @@ def fetch(url: str, target: Path, wait: float = 2.0) -> Path:
             f"cannot fetch {url!r}; a URL begins with https://, http:// or {DRIVE}"
         )
     part = _Part(target, url)
-    made = [path for path in target.parents if not path.exists()]
-    target.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with part.lock():
+        with new_parents(target), part.lock():
             log.info("fetching %s", target.name)
             if url.startswith(DRIVE):
                 _from_drive(url, part)
@@ -75,11 +73,6 @@ def fetch(url: str, target: Path, wait: float = 2.0) -> Path:
             address = f"https://drive.google.com/uc?id={url.removeprefix(DRIVE)}"
         advice = f"Get {address} with a browser and save it as {target}"
         raise NotDone(f"could not fetch {target.name}: {error}. {advice}") from error
-    finally:
-        for path in made:
-            if any(path.iterdir()):
-                break
-            path.rmdir()
     return target
 
 

@@ -38,8 +38,8 @@ def write(
     folder: Path,
     entry: Entry,
     images: Mapping[str, int],
-    source: str,
     verdict: str,
+    source: str,
     note: str = "",
     revision: str = "",
 ) -> None:
@@ -70,10 +70,7 @@ def write(
 
 
 def read(folder: Path) -> Record | None:
-    """Return the record in a set's folder, None if there is none.
-
-    A damaged one is from elsewhere, in another order.
-    """
+    """Return the record in a set's folder, if any; a damaged one is from elsewhere."""
     try:
         content = read_json(folder / FILE)
     except FileNotFoundError:
@@ -88,10 +85,5 @@ def read(folder: Path) -> Record | None:
     images = content.get("images")
     if not isinstance(images, dict):
         images = {}
-    note = content.get("note")
-    return Record(
-        source=str(content.get("source") or "elsewhere"),
-        verdict=verdict,
-        images=images,
-        note=f" ({note})" if note else "",
-    )
+    source, note = str(content.get("source") or "elsewhere"), content.get("note")
+    return Record(source, verdict, images, f" ({note})" if note else "")

@@ -226,9 +226,7 @@ class Service:
                 raise HTTPException(422, printable(error)) from None
 
     def _check_pixels(self, path: Path, name: str) -> None:
-        """Raise HTTPException for an image that declares too many; a file that is no
-        image has another error later.
-        """
+        """Raise HTTPException for too many pixels; no image has another error later."""
         try:
             width, height = image_size(path)
         except Image.DecompressionBombError:

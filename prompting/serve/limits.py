@@ -18,9 +18,7 @@ CLOSE = {"Connection": "close"}
 
 
 class BodyLimits:
-    """Middleware that answers 413 to a body that is too large and 408 to one that comes
-    too slowly.
-    """
+    """Middleware that answers 413 to too large a body and 408 to one that is slow."""
 
     def __init__(self, app: ASGIApp, megabytes: int, seconds: float) -> None:
         self.app = app

@@ -74,6 +74,19 @@ def atomic_folder(path: StrPath) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
+@contextlib.contextmanager
+def new_parents(path: Path) -> Iterator[None]:
+    """Make the folders above `path`, and at the end remove new ones that are empty."""
+    made = [folder for folder in path.parents if not folder.exists()]
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield
+    finally:
+        for folder in made:
+            if folder.is_dir() and not any(folder.iterdir()):
+                folder.rmdir()
+
+
 def write_bytes(path: StrPath, content: bytes | memoryview) -> None:
     """Write a file whole or not at all, making its folder."""
     with atomic_write(path) as temporary:

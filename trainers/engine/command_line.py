@@ -24,11 +24,10 @@ from .config import (
     trainer_class,
     with_overrides,
 )
-from .declared_keys import declared_keys
 from .run_dir import CONFIG, resumed_folder
-from .settings import all_task_names, split_names
+from .settings import all_task_names, declared_keys, split_names
 from .start import read_start, recorded_backbone
-from .unread_keys import message, unread_pairs
+from .value_checks import unread_message, unread_pairs
 
 DEFAULT, DEFAULT_MULTITASK = "APT", "MAPT"  # the trainers without --trainer
 
@@ -66,7 +65,7 @@ def configuration(args: argparse.Namespace) -> CfgNode:
         )
         cfg = resolve(trainer, files, flags | recorded, args.opts)
     for key in unread_pairs(cfg, args.opts[::2]):  # files may hold others' keys
-        raise ValueError(message(key, [cfg.TRAINER.NAME]))
+        raise ValueError(unread_message(key, [cfg.TRAINER.NAME]))
     cfg = _by_its_contexts(cfg)
     cls = trainer_class(cfg.TRAINER.NAME)
     if args.multi_task and is_native(cls) and not cls.multitask:

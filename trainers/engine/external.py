@@ -35,11 +35,10 @@ from .run_dir import (
     different_keys,
     write_config,
 )
-from .settings import task_names
+from .settings import RANGES, task_names
 from .value_checks import (
     MAX_SEED,
     MAX_SIDE,
-    RANGES,
     SPLITS,
     choice,
     out_of_range,

@@ -12,8 +12,7 @@ from prompting.checkpoints.foreign import Checkpoint
 
 from .config import trainer_class
 from .config_values import flatten
-from .declared_keys import declared_keys, merged, reads
-from .settings import PROJECTIONS
+from .settings import PROJECTIONS, TABLES, declared_keys, merged, reads
 
 POSITION = "TRAINER.MVLPT.COOP.CLASS_TOKEN_POSITION"
 THETA = "TRAINER.MVLPT.PROJECT_METHOD"
@@ -23,24 +22,7 @@ PREPROCESSING_KEYS = (*_CROP_KEYS, *(f"INPUT.{name}" for name in _PIXEL_KEYS))
 INTERPOLATE = "TEST.INTERPOLATE"
 _INITIAL_WORDS = ".CTX_INIT"  # the end of keys whose words give a context its length
 # the last part of a method's key -> the name in the configuration of its prompt
-_CONFIG_NAMES = {
-    "N_CTX_TEXT": "n_text",
-    "N_CTX_VISION": "n_visual",
-    "PROMPT_DEPTH_TEXT": "text_layers",
-    "PROMPT_DEPTH_VISION": "visual_layers",
-    "N_CTX": "n_ctx",
-    "PROMPT_DEPTH": "layers",
-    "BLOCK": "block",
-    "N_REP_TOKENS": "n_ctx",
-    "REP_DIM": "rep_dim",
-    "REP_LAYERS": "blocks",
-    "ALPHA": "weight",
-    "BETA": "share",
-    "REP_RANK": "map_rank",
-    "PROJ_RANK": "projection_rank",
-    "TASK_N_CTX": "task_n_ctx",
-    "CLASS_N_CTX": "class_n_ctx",
-}
+_CONFIG_NAMES: dict[str, str] = TABLES["of_prompts"]
 PROMPT_KEYS = (
     *_CONFIG_NAMES,
     *("CTX_INIT", "CSC", "CLASS_TOKEN_POSITION", "DEEP", "PROJECT"),

@@ -28,7 +28,6 @@ from .config_values import flatten
 from .context import PromptSetup, RunContext, TaskPool
 from .run_dir import RESULTS, Action, FolderState, Status, read_manifest
 from .settings import task_names
-from .setup_checks import check_classes
 from .start import CLASSES
 from .tracking import Tracker, open_tracker
 
@@ -138,7 +137,7 @@ def check_run(run: Run, tasks: TaskPool, start_exists: bool = True) -> Action:
     start = run.start if start_exists else ""
     run.trainer.check_setup(setup, run.trains, start, run.load_epoch)
     if "zero_shot" in run.references and cfg.TEST.ZERO_SHOT:
-        check_classes(setup, None)
+        value_checks.check_classes(setup, None)
     if run.trainer.learns and not (run.trains or run.start or run.fresh):
         raise ValueError(
             f"nothing to evaluate: without training (--eval-only, --shots 0) {cfg.TRAINER.NAME} needs "

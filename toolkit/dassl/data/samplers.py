@@ -9,10 +9,8 @@ from torch.utils.data import RandomSampler, Sampler, SequentialSampler
 
 
 class _DrawnSampler(Sampler):
-    """An order drawn by Python's random generator at the start of each epoch.
-
-    The length is that of a first draw, as in Dassl, so that the generator is in the same
-    state as there.
+    """An order drawn by Python's random generator at the start of each epoch. Its length
+    is that of a first draw, so that the generator is in the same state as in Dassl.
     """
 
     def __init__(self, groups: dict[int, list[int]]):

@@ -47,12 +47,7 @@ class SimpleNet(nn.Module):
             )
             width = self.head.out_features
         self.classifier = nn.Linear(width, num_classes) if num_classes > 0 else None
-        self._fdim = width
-
-    @property
-    def fdim(self) -> int:
-        """Return the width of the features."""
-        return self._fdim
+        self.fdim = width  # of the features
 
     def forward(self, x: Tensor, return_feature: bool = False):
         """Return scores (B, C), or features without a classifier, or both."""
@@ -68,13 +63,10 @@ class SimpleNet(nn.Module):
 
 
 class SimpleTrainer(TrainerBase):
-    """Builds data, model and evaluator from ``cfg``; tests and saves as ``cfg``
-    requires.
+    """Builds data, model and evaluator from ``cfg``; tests and saves as it requires.
 
-    Resuming is explicit: only with ``cfg.RESUME``, the folder of the run to continue,
-    does training continue from the last regular checkpoint there. It then takes the
-    same course as an uninterrupted run: learning rates, random generators, gradient
-    scaler and the best result so far are restored.
+    Only with ``cfg.RESUME``, the folder of a run, does training continue from the last
+    regular checkpoint there, on the same course as an uninterrupted run.
     """
 
     def __init__(self, cfg):
@@ -127,8 +119,7 @@ class SimpleTrainer(TrainerBase):
         clock. Raise FileNotFoundError if ``cfg.RESUME`` has no regular checkpoint.
         """
         os.makedirs(self.output_dir, exist_ok=True)
-        folder = os.path.join(self.output_dir, "tensorboard")
-        self.init_writer(folder)
+        self.init_writer(os.path.join(self.output_dir, "tensorboard"))
         if self.cfg.RESUME:
             self._resume(self.cfg.RESUME)
         elif any(map(last_checkpoint, self._folders(self.output_dir))):
@@ -274,8 +265,7 @@ class TrainerX(SimpleTrainer):
 
 
 class TrainerXU(SimpleTrainer):
-    """Training on pairs of a labelled and an unlabelled batch:
-    ``forward_backward(batch_x, batch_u)``.
+    """Training on pairs of batches: ``forward_backward(batch_x, batch_u)``.
 
     ``cfg.TRAIN.COUNT_ITER`` says whose length is the epoch's; the shorter loader starts
     again when it ends.

@@ -53,8 +53,7 @@ class Classification(EvaluatorBase):
 
     def process(self, mo: Tensor, gt: Tensor) -> None:
         """Collect scores (B, C) and labels (B,)."""
-        predicted = mo.argmax(dim=1).cpu()
-        self._y_pred.append(predicted)
+        self._y_pred.append(mo.argmax(dim=1).cpu())
         self._y_true.append(gt.cpu())
 
     def evaluate(self) -> OrderedDict:
@@ -68,8 +67,7 @@ class Classification(EvaluatorBase):
             )
         truth = torch.cat(self._y_true).long()
         guess = torch.cat(self._y_pred)
-        largest = max(truth.max(), guess.max())
-        size = int(largest) + 1
+        size = int(max(truth.max(), guess.max())) + 1
         counts = torch.bincount(truth * size + guess, minlength=size * size)
         cmat = counts.view(size, size).double()  # rows by true label
         hits = cmat.diagonal()

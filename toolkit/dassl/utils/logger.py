@@ -16,9 +16,8 @@ _tees: list["Logger"] = []
 class Logger:
     """A text stream that passes on to the present ``sys.stdout`` and appends to a file.
 
-    It makes output of plain ``print`` calls part of the log file. Every other attribute
-    of a stream (``isatty``, ``fileno``, ``encoding``, ...) is answered by the console;
-    ``close`` closes only the file.
+    It makes output of plain ``print`` calls part of the log file. Other attributes of a
+    stream (``isatty``, ...) are the console's; ``close`` closes only the file.
     """
 
     def __init__(self, fpath: StrPath | None = None):

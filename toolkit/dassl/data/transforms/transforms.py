@@ -134,8 +134,7 @@ def _test_steps(c, choices: list[str]) -> list:
     from torchvision import transforms as T
 
     size, mode = image_size(c), INTERPOLATION_MODES[c.INTERPOLATION]
-    resize = T.Resize(max(size), interpolation=mode)
-    steps = [resize, T.CenterCrop(size), T.ToTensor()]
+    steps = [T.Resize(max(size), interpolation=mode), T.CenterCrop(size), T.ToTensor()]
     if "normalize" in choices:
         steps.append(normalization(c))
     if "instance_norm" in choices:
