@@ -300,7 +300,7 @@ def backbone_metadata(name: str) -> dict:
 
 def load_predictor(args: argparse.Namespace, device: str = "cpu") -> Predictor:
     """Return the predictor; ValueError if an option has no effect or is missing."""
-    from prompting.predict import load, load_zero_shot
+    from prompting.predict import TEMPLATE, load, load_zero_shot
 
     if args.prompts != ZERO_SHOT:
         if args.template:
@@ -316,16 +316,8 @@ def load_predictor(args: argparse.Namespace, device: str = "cpu") -> Predictor:
         )
     if not _split_names(args.classes):
         raise ValueError(f"{ZERO_SHOT} needs --classes, the names to choose among")
-    options = {}
-    if args.template:
-        options["template"] = args.template
-    return load_zero_shot(
-        args.backbone or "pocket",
-        args.pretrained,
-        device=device,
-        force=args.force,
-        **options,
-    )
+    backbone, template = args.backbone or "pocket", args.template or TEMPLATE
+    return load_zero_shot(backbone, args.pretrained, template, device, args.force)
 
 
 def run_export(args: argparse.Namespace) -> None:
