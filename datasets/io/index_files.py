@@ -27,20 +27,13 @@ _IMAGE = re.compile(r"\.[A-Za-z]\w*$")
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One image of an index.
+    """One image of an index."""
 
-    Attributes:
-        where: its position in the index, for messages.
-        key: its path as the index has it.
-        path: its path on disk.
-        classname: of a split file, which names the class of each image.
-    """
-
-    where: str
-    key: str
+    where: str  # its position in the index, for messages
+    key: str  # its path as the index has it
     labels: tuple[int, ...]
-    path: str
-    classname: str = ""
+    path: str  # on disk
+    classname: str = ""  # of a split file, which names the class of each image
 
 
 def raise_issue(kind: str, where: str, message: str) -> NoReturn:
@@ -77,7 +70,8 @@ def read_iris(
         if not names:
             raise ValueError(f"{file} names no class")
     else:
-        largest = max((label for row in rows for label in row.labels), default=-1)
+        labels = (label for row in rows for label in row.labels)
+        largest = max(labels, default=-1)
         if largest >= MOST_CLASSES:
             raise ValueError(
                 f"{path}: label {largest} is out of range: at most {MOST_CLASSES:,} classes are numbered"

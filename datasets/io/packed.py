@@ -21,39 +21,24 @@ SIGNATURES = (
 
 @dataclass(frozen=True, slots=True)
 class PackedImage:
-    """One image.
+    """One image."""
 
-    Attributes:
-        name: a file name that no other image of the split has.
-        content: the bytes of its file.
-        labels: positions in the class list; () is a negative image.
-        where: file and member or row, for messages.
-    """
-
-    name: str
-    content: bytes
-    labels: tuple[int, ...]
-    where: str
+    name: str  # a file name that no other image of the split has
+    content: bytes  # of its file
+    labels: tuple[int, ...]  # positions in the class list; () is a negative image
+    where: str  # file and member or row, for messages
 
 
 @dataclass(frozen=True)
 class Collection:
-    """Packed images of one data set.
+    """Packed images of one data set."""
 
-    Attributes:
-        classnames: in label order, as the source spells them.
-        names_from: the file of the class names, for messages.
-        splits: split of this project (train, val, test) -> opens the stream of its
-            images.
-        multilabel: an image may have several labels, or none.
-        templates: the source's own prompts, with {} for the class, or ().
-    """
-
-    classnames: list[str]
-    names_from: str
+    classnames: list[str]  # in label order, as the source spells them
+    names_from: str  # the file of the class names, for messages
+    # split of this project (train, val, test) -> opens the stream of its images
     splits: Mapping[str, Callable[[], Iterator[PackedImage]]]
-    multilabel: bool = False
-    templates: tuple[str, ...] = ()
+    multilabel: bool = False  # an image may have several labels, or none
+    templates: tuple[str, ...] = ()  # the source's prompts, with {} for the class
 
 
 def image_suffix(content: bytes, where: str) -> str:

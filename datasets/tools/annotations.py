@@ -41,6 +41,7 @@ class Row(NamedTuple):
 
 # the images of each official list: train and test, all three splits, or all in one
 Annotated = list[list[Row]]
+Parsed = tuple[str, str, str]  # path, class in the class list, class name
 
 
 def find_split_file(name: str, folder: str) -> str:
@@ -252,19 +253,20 @@ def _lists(name: str, folder: str) -> Annotated:
     return lists
 
 
-def _aircraft(line: str) -> tuple[str, str, str]:
-    """Return path, listed class and class name of a line "<image> <class>"."""
+def _aircraft(line: str) -> Parsed:
+    """Parse "<image> <class>"."""
     image, _, variant = line.partition(" ")
     return f"{image}.jpg", variant, variant
 
 
-def _scene(line: str) -> tuple[str, str, str]:
+def _scene(line: str) -> Parsed:
     """Parse SUN397: the folder is the class, /a/b/c is called "c b"."""
     scene = os.path.dirname(line)
-    return line.lstrip("/"), scene, " ".join(reversed(scene.split("/")[2:]))
+    words = scene.split("/")[2:]
+    return line.lstrip("/"), scene, " ".join(reversed(words))
 
 
-def _action(line: str) -> tuple[str, str, str]:
+def _action(line: str) -> Parsed:
     """Parse UCF101: "<Action>/<video>.avi"; the class is Apply_Eye_Makeup."""
     action, _, video = line.split()[0].partition("/")
     classname = "_".join(re.findall("[A-Z][^A-Z]*", action))

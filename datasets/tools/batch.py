@@ -18,20 +18,13 @@ from .prepare import prepare, require_empty
 
 @dataclass(frozen=True)
 class Source:
-    """The origin of copies.
+    """The origin of copies."""
 
-    Attributes:
-        origin: "hub" or a form that `prepare` takes.
-        at: a copy or a folder of copies; of the Hub, the folder to download to. None:
-            the origin's default.
-        revision: of a repository on the Hub, "" for the known one.
-        offline: let torchvision download nothing.
-    """
-
-    origin: str
+    origin: str  # "hub" or a form that `prepare` takes
+    # a copy or a folder of copies; of the Hub, the folder to download to
     at: Path | None
-    revision: str = ""
-    offline: bool = False
+    revision: str  # of a repository on the Hub, "" for the known one
+    offline: bool  # let torchvision download nothing
 
 
 @dataclass(frozen=True)

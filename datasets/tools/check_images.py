@@ -42,7 +42,9 @@ class Members:
     def find(self, path: str) -> zipfile.ZipInfo | None:
         """Return the member of a zip that a path names, or None."""
         archive, member = split_archive(path)
-        return None if member is None else (self.of(archive) or {}).get(member)
+        if member is None:
+            return None
+        return (self.of(archive) or {}).get(member)
 
     def relative(self, path: str) -> str:
         """Return `path` below the data root, with slashes."""

@@ -33,29 +33,19 @@ PATTERNS = {
 
 @dataclass(frozen=True)
 class Copy:
-    """A public copy of a set.
+    """A public copy of a set."""
 
-    Attributes:
-        repo, type, revision: its repository on the Hub, "dataset" or "model", and what
-            to read of it.
-        verdict: of the test images, if the files are complete.
-        label, splits: as `read_parquet` takes them; of torchvision, split -> the
-            arguments of its class.
-        by_name: torchvision's labels are matched by class names; otherwise they are
-            ELEVATER's already.
-        note: differences besides.
-        wrong: the name of a repository that looks like it and holds other images.
-    """
-
-    repo: str = ""
-    type: str = "dataset"
+    repo: str = ""  # on the Hub
+    type: str = "dataset"  # of the repository, or "model"
     revision: str = "main"
-    verdict: str = OTHER_ORDER
-    label: str = ""
+    verdict: str = OTHER_ORDER  # of the test images, if the files are complete
+    label: str = ""  # as `read_parquet` takes it, as well as `splits`
+    # of torchvision, split -> the arguments of its class
     splits: Mapping[str, Any] = field(default_factory=dict)
+    # torchvision's labels are matched by class names, else they are ELEVATER's
     by_name: bool = False
-    note: str = ""
-    wrong: str = ""
+    note: str = ""  # differences besides
+    wrong: str = ""  # name of a repository that looks like it and holds other images
 
 
 @cache

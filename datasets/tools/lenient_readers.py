@@ -175,9 +175,9 @@ class Reader:
         for split, samples in zip(SPLITS, splits, strict=True):
             if entry.images.get(split) or not entry.images:
                 where = f"{entry.folder}: {split}"
-                rows = [
-                    Row(where, item.key, item.labels, item.impath) for item in samples
-                ]
+                rows = []
+                for item in samples:
+                    rows.append(Row(where, item.key, item.labels, item.impath))
                 listings[split] = Listing(rows)
         return listings
 
