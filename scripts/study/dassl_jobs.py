@@ -33,7 +33,6 @@ def execute(run) -> None:
     from trainers.engine.run_dir import RESULTS, exclusive_folder
 
     options = RunOptions(eval_only=not run.trains, model_dir=run.start)
-    external.check_processes(run.cfg)
     external.check(run.cfg, options)
     with exclusive_folder(run.folder), lines_in(run.folder / "log.txt"):
         records = external.run(run.cfg, options)

@@ -73,7 +73,7 @@ def build_run(job: Job, place: Place):
     cfg = with_overrides(configuration_of(job), DATASET__ROOT=place.root)
     start = str(folder / settings["start"]) if settings["start"] else ""
     if settings["stage"] == "source":
-        run = stages.source_run(cfg, tasks, start)
+        run = stages.source_run(cfg, tasks, start=start)
     else:
         related = {}
         if settings["group"]:
