@@ -199,14 +199,8 @@ class MultitaskDataset(Dataset):
     def targets(self, task: int) -> Tensor:
         """Return labels int64 (N,), -1: negative; of a multilabel task 0/1 (N, C)."""
         rows = self.rows(task)
-        if self.tasks[task].label_kind == "multiclass":
-            labels = self.labels[rows.start : rows.stop]
-            return labels[:, 0].clone()
-        classes = self.tasks[task].num_classes
-        targets = torch.zeros(len(rows), classes, dtype=torch.int64)
-        for target, row in zip(targets, rows, strict=True):
-            target[list(self.samples[row].labels)] = 1
-        return targets
+        samples = self.samples[rows.start : rows.stop]
+        return torch.from_numpy(self.tasks[task].targets(samples))
 
     def _image(self, index: int) -> Tensor:
         """Return uint8 (3, S, S), or the result of `transform`."""

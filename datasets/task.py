@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 from dassl.data.datasets import DATASET_REGISTRY, DatasetBase
 
 from datasets.catalog.entries import Entry
@@ -91,6 +92,15 @@ class Task(DatasetBase):
         self._train_x = list(train)
         self._val = list(val)
         self.drawn_seed = seed
+
+    def targets(self, samples: Sequence[Sample]) -> np.ndarray:
+        """Return labels int64 (N,), -1: negative; of a multilabel task 0/1 (N, C)."""
+        if self.label_kind == "multiclass":
+            return np.array([sample.label for sample in samples], dtype=np.int64)
+        targets = np.zeros((len(samples), self.num_classes), dtype=np.int64)
+        for target, sample in zip(targets, samples, strict=True):
+            target[list(sample.labels)] = 1
+        return targets
 
     def subsample(self, cfg) -> None:
         """Keep the classes that DATASET.SUBSAMPLE_CLASSES names, their labels counted

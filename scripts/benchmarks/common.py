@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from toolkit.common.files import write_text
@@ -80,31 +80,21 @@ def run_case(
     return json.loads(done.stdout.strip().splitlines()[-1])
 
 
-def table(
-    columns: Sequence[str], rows: Sequence[Sequence[str]], left: Sequence[str]
-) -> str:
-    """Return a Markdown table; columns that are not in `left` are aligned to the right."""
-    marks = ["---" if name in left else "---:" for name in columns]
-    lines = [f"| {' | '.join(columns)} |", f"|{'|'.join(marks)}|"]
-    lines += [f"| {' | '.join(cells)} |" for cells in rows]
-    return "\n".join(lines) + "\n"
-
-
 def write_result(folder: Path, name: str, result: dict, text: str = "") -> None:
-    """Write NAME.json, and NAME.md if there is a text."""
+    """Write NAME.json, and NAME.md if there is a text; print the text, or the JSON."""
     write_json(folder / f"{name}.json", result, indent=1)
     if text:
         write_text(folder / f"{name}.md", text)
+    print(text or json.dumps(result, indent=1))
 
 
-def comma_separated(kind: Callable = str) -> Callable[[str], list]:
-    """Return an argument type for comma separated values."""
+def comma_separated(kind: Callable = str) -> Callable:
     return lambda text: [kind(part) for part in text.split(",") if part]
 
 
 def new_parser(description: str, **numbers: int) -> argparse.ArgumentParser:
-    """Return a parser with a flag for each number and its default; the description is
-    the first line of a module's docstring.
+    """Return a parser with a flag for each number and its default; it shows the first
+    line of the description.
     """
     parser = argparse.ArgumentParser(description=description.splitlines()[0])
     for name, default in numbers.items():

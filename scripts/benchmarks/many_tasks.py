@@ -1,9 +1,7 @@
-"""A synthetic suite of any number of tasks with 100 classes each, in ELEVATER's layout,
-as a user with very many tasks has them on disk.
+"""A synthetic suite of any number of tasks with 100 classes each, in ELEVATER's layout.
 
-Every task has index files, labels.txt and a zip for each split, one training and one
-test image a class (48 px, noise in coarse blocks). Class names are of three words, and
-no two classes of the suite have the same.
+A class has one training and one test image (48 px, noise in coarse blocks), and a name
+of three words, different in the whole suite.
 """
 
 from __future__ import annotations

@@ -3,9 +3,8 @@ batches that are ready.
 
     python -m scripts.benchmarks.predict --architecture ViT-B-16 --images 1000
 
-The images are JPEGs (rendered, about 500 x 375 pixels), the weights are random; both
-are done with the same batch size, in turns, and the median counts. With --require, exit
-code 1 if predicting is slower than that share of the bare tower's speed.
+The images are rendered JPEGs of about 500 x 375 pixels, the weights are random. Both
+are done with the same batch size, in turns, and the median counts.
 """
 
 from __future__ import annotations
@@ -30,9 +29,7 @@ DIFFERENT = 100  # different images; a folder holds copies of them
 
 
 def random_predictor(config: dict, prompt: str, device: str) -> Predictor:
-    """Return a prompt ("text" or "visual") of 16 vectors on a random model of this
-    open_clip configuration.
-    """
+    """Return a "text" or "visual" prompt of 16 vectors on a random model."""
     import open_clip
 
     from prompting.backbones.backbone import Backbone, Preprocessing
@@ -60,9 +57,7 @@ def write_images(folder: Path, count: int) -> list[Path]:
 
 
 def encode(predictor: Predictor, batch: Tensor, images: int) -> None:
-    """Encode so many images by the model's image tower, with its prompt tokens if it has
-    some; all batches are the same one.
-    """
+    """Encode so many images with the prompt's tokens; all batches are the same one."""
     import torch
 
     with torch.no_grad():

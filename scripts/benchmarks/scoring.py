@@ -3,15 +3,13 @@ and many prompts on many tasks.
 
     python -m scripts.benchmarks.scoring
 
-The first reads 50,000 x 512 features from their file and ends with the metric, class
-features of 100 classes (ViT-B/16's text tower, random weights) aside. The second scores
-20 text prompts on the 20 pocket tasks with the pocket model, with no feature known,
-then again.
+The first reads 50,000 x 512 features from their file and ends with the metric, features
+of 100 classes aside. The second scores 20 text prompts on the 20 pocket tasks with the
+pocket model, with no feature known, then again.
 """
 
 from __future__ import annotations
 
-import json
 import sys
 import tempfile
 import time
@@ -22,9 +20,7 @@ from .common import add_output_dir, machine, new_parser, write_result
 FINGERPRINT = "0" * 64  # of the images whose features are kept
 
 
-def from_features(
-    folder: Path, architecture: str, images: int = 50_000, classes: int = 100
-) -> dict:
+def from_features(folder: Path, architecture: str) -> dict:
     """Return seconds and images a second from a file of features to the accuracy; class
     features are measured apart.
     """
@@ -40,6 +36,7 @@ def from_features(
 
     from .steps import random_clip, source_names
 
+    images, classes = 50_000, 100
     clip = random_clip(architecture)
     model = PromptedCLIP(clip, TextPrompt(16, clip.ln_final.weight.shape[0]))
     cache = FeatureCache(folder / "features", 10**9)
@@ -64,10 +61,8 @@ def from_features(
     }
 
 
-def grid(folder: Path, prompts: int = 20) -> dict:
-    """Return the seconds for `prompts` random text prompts on the 20 pocket targets:
-    with no feature known, and again.
-    """
+def grid(folder: Path) -> dict:
+    """Return the seconds for 20 random prompts on the 20 pocket targets, twice."""
     import torch
 
     import datasets
@@ -87,7 +82,7 @@ def grid(folder: Path, prompts: int = 20) -> dict:
         get_backbone.cache_clear()
         torch.manual_seed(0)
         start = time.perf_counter()
-        random = [TextPrompt(8, 128) for _ in range(prompts)]
+        random = [TextPrompt(8, 128) for _ in range(20)]
         scores = score_prompts(random, cfg, tasks)
         seconds.append(round(time.perf_counter() - start, 2))
     return {
@@ -108,7 +103,6 @@ def main() -> int:
         many = grid(Path(folder))
     found = {"machine": machine(), "one_prompt": one, "many_prompts": many}
     write_result(options.output_dir, "benchmark_scoring", found)
-    print(json.dumps(found, indent=1))
     return 0
 
 

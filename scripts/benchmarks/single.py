@@ -3,10 +3,9 @@ batch of one that is ready.
 
     python -m scripts.benchmarks.single --architecture ViT-B-16 --classes 6,1000
 
-The image is a JPEG file (rendered, 500 x 375 pixels), the prompt a text prompt of 16
-vectors, the weights are random. The first prediction, which computes the class
-features, does not count. Both are done in turns, and the median counts. With --require,
-exit code 1 if predicting costs more than 1 / that share of the bare tower.
+The image is a JPEG file of 500 x 375 pixels, the prompt a text prompt of 16 vectors,
+the weights are random. The first prediction, which computes the class features, does
+not count. Both are done in turns, and the median counts.
 """
 
 from __future__ import annotations
@@ -25,9 +24,7 @@ from .predict import random_predictor, write_images
 
 
 def compare(options: argparse.Namespace, folder: Path) -> Iterator[dict]:
-    """Yield for each number of classes the median CPU milliseconds of the tower and of
-    a prediction, and their ratio.
-    """
+    """Yield the median CPU milliseconds of the tower and of a prediction by classes."""
     import open_clip
     import torch
 

@@ -64,10 +64,7 @@ def image_size(clip: nn.Module) -> tuple[int, int]:
 
 def source_names(count: int) -> list[str]:
     """Return the first `count` of the 2,191 class names of the 11 source sets,
-    ImageNet's first.
-
-    Raises:
-        ValueError: there are not so many.
+    ImageNet's first; ValueError if there are not so many.
     """
     names = list(class_names("ImageNet"))
     for entry in entries().values():
@@ -82,10 +79,8 @@ def source_names(count: int) -> list[str]:
 def prompt_of(
     method: str, clip: nn.Module, n_ctx: int, position: str = "end"
 ) -> Prompt:
-    """Return a fresh prompt: text (CoOp), deep visual (VPT), or both (UPT, MaPLe,
-    PromptSRC), of `n_ctx` vectors each.
-
-    Those of MaPLe and PromptSRC are in three quarters of the blocks, as published.
+    """Return a fresh prompt of `n_ctx` vectors; those of MaPLe and PromptSRC are in
+    three quarters of the blocks, as published.
     """
     shape = clip_shape(clip)
     text, image = shape.text_width, shape.image_width
@@ -133,9 +128,7 @@ def our_step(
     weights: Mapping[str, float] | None = None,
 ) -> Step:
     """Return a step as training does it; image features of an unprompted tower, and all
-    frozen ones, are constants.
-
-    weights: of the terms of the loss beside cross-entropy.
+    frozen ones, are constants. `weights` are of the loss's other terms.
     """
     model = PromptedCLIP(clip, prompt)
     frozen = []
@@ -184,10 +177,8 @@ def naive_step(
     weights: Mapping[str, float] | None = None,
 ) -> Step:
     """Return a step of both towers, with all classes at once in texts as long as the
-    longest.
-
-    With `weights` texts are as long as the tower takes, and frozen features are
-    computed in each step, as published code does.
+    longest. With `weights` texts are as long as the tower takes, and frozen features
+    are computed in each step, as published code does.
     """
     before_norm = prompt.visual_before_norm
     batch = longest_batch(clip, prompt, names, bool(weights) or before_norm)

@@ -6,11 +6,10 @@
     python -m scripts.benchmarks.tasks --methods MVPT --whole --rounds 1  # a whole epoch, validation and test
 
 The suite (`scripts.benchmarks.many_tasks`) is written once, about 120 MB for 1,000
-tasks. A case is `train.py` in its own process, with the tasks registered as a user's
-are; few and many tasks take turns. It takes --steps steps, and then the same steps
-again, when all that is computed once for a task is known. Unless --mixed, a batch is of
-one task, so that it has as many images and classes however many tasks there are. Stages
-and steps are timed from outside.
+tasks. A case is `train.py` in its own process; few and many tasks take turns. It takes
+--steps steps, and then the same steps again, when all that is computed once for a task
+is known. Unless --mixed, a batch is of one task, so that it has as many images and
+classes however many tasks there are.
 """
 
 from __future__ import annotations
@@ -30,6 +29,8 @@ from pathlib import Path
 from unittest.mock import patch
 
 import numpy as np
+
+from toolkit.common.text import markdown_table
 
 from . import common
 
@@ -65,16 +66,14 @@ def by_clock(seconds: np.ndarray) -> dict[str, float]:
 
 class Watch:
     """Records the times of steps in a run of two epochs, the second in the order of the
-    first.
-
-    `steps` is when an epoch ends; 0 leaves epochs as they are.
+    first. An epoch ends after `steps`, if they are not 0.
     """
 
     def __init__(self, started: float, steps: int) -> None:
         self.limit = steps
         self.marks = {"started": np.array([started, 0.0])}
         self.memory: dict[str, float] = {}
-        # when each of their steps ended, the first one's start before
+        # the start of an epoch, and the end of each step
         self.epochs: list[list[np.ndarray]] = []
         self.present: list[int] = []  # how many tasks there were in each batch
 
@@ -160,10 +159,7 @@ class Watch:
 
 
 def case(given: dict) -> dict:
-    """Run a case in this process and return the result of `Watch.report`.
-
-    Raises RuntimeError if the run fails.
-    """
+    """Return `Watch.report` of a case in this process; RuntimeError if it fails."""
     watch = Watch(given["started"], 0 if given["whole"] else given["steps"])
     import datasets
     import train
@@ -227,9 +223,7 @@ def summary(cases: list[dict]) -> dict:
 
 
 def markdown(rows: list[dict]) -> str:
-    """Return the results as a table; times are the least of all rounds, CPU seconds (of
-    the start also wall clock).
-    """
+    """Return a table of the least times of all rounds, mostly CPU seconds."""
     lines = []
     for row in rows:
         same = [other for other in rows if other["method"] == row["method"]]
@@ -244,7 +238,7 @@ def markdown(rows: list[dict]) -> str:
         cells += [f"{step[key] / base[key]:.2f}" for key in ("min", "median")]
         cells.append(f"{1000 * row['first_visit_step']['cpu']['min']:.1f}")
         lines.append(cells)
-    return common.table(COLUMNS, lines, left=("method",))
+    return markdown_table([COLUMNS, *lines], "l" + "r" * 10)
 
 
 def main() -> int:
@@ -282,7 +276,6 @@ def main() -> int:
     cases = sum(found.values(), [])
     result = {"machine": common.machine(), "summary": rows, "cases": cases}
     common.write_result(options.output_dir, "benchmark_tasks", result, text)
-    print(text)
     return 0
 
 

@@ -8,10 +8,9 @@ same process.
 
 Every case runs in its own process, so that its peak memory is its own. CoOp's images
 are cached features, as in training, and so are the frozen features of PromptSRC.
---baseline measures the naive way beside it: both towers in every step, texts cut to the
-longest prompt and no further (of MaPLe and PromptSRC not cut, and frozen features
-computed in each step, as in published code). Writes benchmark.json and benchmark.md to
---output-dir; --write fills the table of BENCHMARKS.md.
+--baseline measures the naive way beside it: both towers in every step, texts as long as
+the longest (of MaPLe and PromptSRC as the tower takes, and frozen features computed in
+each step, as in published code). Writes benchmark.json and benchmark.md.
 """
 
 from __future__ import annotations
@@ -26,22 +25,23 @@ from pathlib import Path
 from tqdm import tqdm
 
 from toolkit.common.markers import fill
+from toolkit.common.text import markdown_table
 
 from . import common
 
-COLUMNS = {
-    "method": ("method", "{}"),
-    "classes": ("classes", "{:,}"),
-    "position": ("class token", "{}"),
-    "precision": ("precision", "{}"),
-    "floor_seconds": ("floor, s", "{:.3f}"),
-    "step_seconds": ("step, s", "{:.3f}"),
-    "ratio": ("step / floor", "{:.2f}"),
-    "images_per_second": ("images/s", "{:.1f}"),
-    "peak_gigabytes": ("peak memory, GB", "{:.2f}"),
-    "naive_seconds": ("naive step, s", "{:.1f}"),
-    "naive_ratio": ("naive / step", "{:.1f}"),
-    "naive_peak_gigabytes": ("naive peak, GB", "{:.1f}"),
+COLUMNS = {  # of a result: heading, format of a number
+    "method": ("method", ""),
+    "classes": ("classes", ","),
+    "position": ("class token", ""),
+    "precision": ("precision", ""),
+    "floor_seconds": ("floor, s", ".3f"),
+    "step_seconds": ("step, s", ".3f"),
+    "ratio": ("step / floor", ".2f"),
+    "images_per_second": ("images/s", ".1f"),
+    "peak_gigabytes": ("peak memory, GB", ".2f"),
+    "naive_seconds": ("naive step, s", ".1f"),
+    "naive_ratio": ("naive / step", ".1f"),
+    "naive_peak_gigabytes": ("naive peak, GB", ".1f"),
 }
 POSITIONS = {"VPT": ["-"], "MaPLe": ["end"], "PromptSRC": ["end"]}  # of these methods
 SHARED = ("architecture", "device", "batch_size", "n_ctx", "rounds", "clock")
@@ -61,19 +61,17 @@ def cases(options: argparse.Namespace) -> list[dict]:
 
 
 def case(given: dict, baseline: bool) -> dict:
-    """Measure one case in this process, by the clock of its arguments.
+    """Measure one case in this process; return its arguments with the median seconds of
+    a step, of the floor, and of the naive way if `baseline`.
 
-    Returns them with the seconds a step (median of the rounds), of the floor, and of
-    the naive way if `baseline`. Memory is the peak of the process (CPU) or of torch
-    (GPU) after the steps and before the other two.
+    Memory is the peak after the steps and before the other two.
     """
     import torch
 
     from . import steps
 
     torch.manual_seed(0)
-    device = given["device"]
-    n_ctx = given["n_ctx"]
+    device, n_ctx = given["device"], given["n_ctx"]
     method = given["method"]
     clock = given["rounds"], device, given["clock"]
     clip = steps.random_clip(given["architecture"]).to(device)
@@ -126,19 +124,19 @@ def markdown(results: list[dict], where: dict) -> str:
         f"torch {version}. Medians of {first['rounds']} steps."
     )
     if first["clock"] == "cpu":
-        heading += (
-            " Seconds are of processor time, as other programs ran on the machine."
-        )
-    keys = [key for key in COLUMNS if any(key in result for result in results)]
-    titles = [COLUMNS[key][0] for key in keys]
-    rows = []
-    for result in results:
-        row = []
-        for key in keys:
-            form = COLUMNS[key][1] if key in result else ""
-            row.append(form.format(result.get(key)))
-        rows.append(row)
-    return f"{heading}\n\n{common.table(titles, rows, left=('method', 'class token', 'precision'))}"
+        reason = "as other programs ran on the machine"
+        heading += f" Seconds are of processor time, {reason}."
+    columns, alignment = [], ""
+    for key, (title, form) in COLUMNS.items():
+        if not any(key in result for result in results):
+            continue
+        column = [title]
+        for result in results:
+            column.append(format(result[key], form) if key in result else "")
+        columns.append(column)
+        alignment += "r" if form else "l"
+    rows = zip(*columns, strict=True)
+    return f"{heading}\n\n{markdown_table(rows, alignment)}"
 
 
 def main() -> int:
@@ -183,7 +181,6 @@ def main() -> int:
     common.write_result(options.output_dir, "benchmark", result, text)
     if options.write:
         fill(common.ROOT / "BENCHMARKS.md", "steps", text)
-    print(text)
     return 0
 
 

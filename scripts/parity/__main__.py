@@ -16,8 +16,9 @@ from pathlib import Path
 
 from toolkit.common.cli import BAD_INPUT, FAILED, OK, fail
 
+from . import METHODS
+
 LIMIT = 1e-4
-METHODS = "ivlp kgcoop maple mmrl mmrlpp prograd promptsrc softcpt tcp".split()
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -45,8 +46,7 @@ def main(argv: list[str] | None = None) -> int:
             found = compare(case)
             largest = max(largest, *found.values())
             texts = [f"{kind} {value:.1e}" for kind, value in found.items()]
-            text = ", ".join(texts)
-            sys.stdout.write(f"{name}: {text}\n")
+            sys.stdout.write(f"{name}: {', '.join(texts)}\n")
     except KeyError as error:
         lacks = f"{args.file}: a case of {args.method} lacks {error}"
         return fail(ValueError(lacks), BAD_INPUT)

@@ -16,18 +16,9 @@ from trainers import losses
 from trainers.anchors import Anchor
 from trainers.engine.config import trainer_class
 
+from . import METHODS
+
 LEARNING_RATE = 0.01
-TRAINERS = {
-    "ivlp": "IVLP",
-    "maple": "MaPLe",
-    "promptsrc": "PromptSRC",
-    "kgcoop": "KgCoOp",
-    "prograd": "ProGrad",
-    "softcpt": "MSoftCPT",
-    "tcp": "TCP",
-    "mmrl": "MMRL",
-    "mmrlpp": "MMRLPP",
-}
 Arrays = Mapping[str, np.ndarray]
 
 
@@ -45,7 +36,6 @@ class Case:
 
     @property
     def classes(self) -> list[str]:
-        """Return the class names."""
         return [str(name) for name in self.arrays["classnames"]]
 
     @property
@@ -90,9 +80,8 @@ class Case:
 
     def losses(self, outputs: losses.Outputs) -> tuple[Tensor, Tensor | None]:
         """Return the loss, and ProGrad's distillation."""
-        trainer = trainer_class(TRAINERS[self.method])
-        weights = trainer.loss_weights(self.cfg)
-        loss = losses.total(outputs, weights)
+        trainer = trainer_class(METHODS[self.method][0])
+        loss = losses.total(outputs, trainer.loss_weights(self.cfg))
         if self.method != "prograd":
             return loss, None
         temperature = self.cfg.TRAINER.PROGRAD.T

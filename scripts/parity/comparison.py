@@ -48,11 +48,9 @@ def compare(case: Case) -> dict[str, float]:
     if differences:
         found["frozen"] = max(differences)
     batches = zip(steps, labels, strict=True)
-    losses_by_step = [case.step(*batch) for batch in batches]
-    step_losses = torch.stack(losses_by_step)
+    step_losses = torch.stack([case.step(*batch) for batch in batches])
     found["step losses"] = _difference(step_losses, arrays["step_losses"])
-    trained = prompt.state_dict()
-    found["after three steps"] = _compare_named(case, trained, "after3")
+    found["after three steps"] = _compare_named(case, prompt.state_dict(), "after3")
     if "gpa/steps" in arrays:
         prompt.load_state_dict(start)
         found["average"] = _compare_average(case)
@@ -68,8 +66,7 @@ def _compare_logits(case: Case, outputs: losses.Outputs) -> float:
         contexts = case.model.contexts()
         fused = case.model.encode_images(pixels, contexts)
         fusion = case.model.logits(fused, outputs.classes)
-        wanted = case.arrays["logits_rep"]
-        found.append(_difference(outputs.other_logits, wanted))
+        found.append(_difference(outputs.other_logits, case.arrays["logits_rep"]))
         found.append(_difference(fusion, case.arrays["logits_fusion"]))
     return max(found)
 
@@ -115,11 +112,9 @@ def _sums_of_tasks(outputs: losses.Outputs) -> Tensor:
     sums = []
     for task in outputs.groups.unique():
         rows = outputs.groups == task
-        logits = outputs.logits[rows]
-        labels = outputs.labels[rows]
+        logits, labels = outputs.logits[rows], outputs.labels[rows]
         part = replace(outputs, logits=logits, labels=labels)
-        mean = losses.cross_entropy(part)
-        sums.append(rows.sum() * mean)
+        sums.append(rows.sum() * losses.cross_entropy(part))
     return torch.stack(sums)
 
 
@@ -127,17 +122,15 @@ def _compare_average(case: Case) -> float:
     """Train one step an epoch and compare the average over epochs."""
     mean, std, epochs = case.arrays["gpa/mu_sigma_epochs"].tolist()
     average = losses.GaussianAverage(int(epochs), mean, std)
-    weights = case.arrays["gpa/weights"]
-    found = [_difference(average.weights, weights)]
-    steps = case.arrays["gpa/steps"]
-    batches = zip(steps, case.arrays["gpa/labels"], strict=True)
-    for epoch, (rows, labels) in enumerate(batches):
-        case.step(rows, labels)
+    weights = _difference(average.weights, case.arrays["gpa/weights"])
+    steps, labels = case.arrays["gpa/steps"], case.arrays["gpa/labels"]
+    batches = zip(steps, labels, strict=True)
+    for epoch, batch in enumerate(batches):
+        case.step(*batch)
         average.add(case.model.prompt, epoch)
     average.load_into(case.model.prompt)
     averaged = case.model.prompt.state_dict()
-    found.append(_compare_named(case, averaged, "gpa/average"))
-    return max(found)
+    return max(weights, _compare_named(case, averaged, "gpa/average"))
 
 
 def _compare_named(
@@ -152,9 +145,9 @@ def _compare_named(
         wanted = official(case.arrays, group)[current_name(name)]
         scale = 1.0
         if relative:
-            scale = float(np.abs(wanted).max())
-        difference = _difference(value, wanted)
-        found.append(difference / max(scale, 1e-12))
+            largest = float(np.abs(wanted).max())
+            scale = max(largest, 1e-12)
+        found.append(_difference(value, wanted) / scale)
     return max(found)
 
 

@@ -28,26 +28,11 @@ from trainers.anchors import Anchor, imagenet_templates
 from trainers.engine.config import get_cfg_default
 from trainers.engine.settings import extend
 
-from .cases import TRAINERS, Arrays, Case
+from . import METHODS
+from .cases import Arrays, Case
 
 # of damaged files
 UNREADABLE = (ValueError, OSError, EOFError, AttributeError, TypeError)
-# method -> keys of its trainer, each with the name of its setting
-SETTINGS = {
-    "promptsrc": {"TEXT_LOSS_WEIGHT": "w_text", "IMAGE_LOSS_WEIGHT": "w_image"},
-    "kgcoop": {"W": "w"},
-    "prograd": {"T": "T", "LAMBDA": "lam"},
-    "mmrl": {"REG_WEIGHT": "reg"},
-    "mmrlpp": {"REG_WEIGHT": "reg"},
-}
-
-KINDS = {
-    "ivlp": "ivlp",
-    "promptsrc": "ivlp",
-    "maple": "maple",
-    "kgcoop": "text",
-    "prograd": "text",
-}
 
 
 def read_arrays(path: str | Path) -> dict[str, np.ndarray]:
@@ -67,18 +52,15 @@ def read_arrays(path: str | Path) -> dict[str, np.ndarray]:
 def load_backbone_arrays(path: Path) -> tuple[nn.Module, Tensor]:
     """Return the frozen CLIP and the images of a backbone's file."""
     arrays = read_arrays(path)
-    state = {
-        name.removeprefix("clip/"): torch.from_numpy(value)
-        for name, value in arrays.items()
-        if "clip/" in name
-    }
+    tensors = _group(arrays, "clip").items()
+    state = {name: torch.from_numpy(value) for name, value in tensors}
     rows = state.get("token_embedding.weight")
     if rows is None or not {"token_ids", "images"} <= arrays.keys():
         needed = "token_ids, images or clip/token_embedding.weight"
         raise ValueError(f"{path} is no backbone: it lacks {needed}")
     embedding = torch.zeros(49408, rows.shape[1])
-    token_ids = torch.from_numpy(arrays["token_ids"]).long()
-    embedding[token_ids] = rows
+    token_ids = torch.from_numpy(arrays["token_ids"])
+    embedding[token_ids.long()] = rows
     state["token_embedding.weight"] = embedding
     config = openai_config(state, str(path))
     clip = build(config, state, str(path))
@@ -115,18 +97,15 @@ def build_case(method: str, arrays: Arrays, clip: nn.Module, images: Tensor) -> 
     """Return a case with its prompt in the model."""
     settings = json.loads(str(arrays["config"]))
     cfg = extend(get_cfg_default())
-    node = TRAINERS[method].upper()
-    names_by_key = SETTINGS.get(method, {})
-    for key, name in names_by_key.items():
-        cfg.TRAINER[node][key] = float(settings[name])
+    trainer, _, keys = METHODS[method]
+    for key, name in keys.items():
+        cfg.TRAINER[trainer.upper()][key] = float(settings[name])
     templates = ["a photo of a {}."]
     if method == "promptsrc":
         templates = list(imagenet_templates())
     elif method in ("kgcoop", "prograd", "tcp", "mmrl", "mmrlpp"):
         templates = [str(arrays["template"])]
-    tensors = official(arrays, "prompt").items()
-    state = {name: torch.from_numpy(value) for name, value in tensors}
-    prompt = official_prompt(method, arrays, settings, state, clip)
+    prompt = official_prompt(method, arrays, settings, clip)
     model = PromptedCLIP(clip, prompt, clip_tokenizer())
     names = [str(name) for name in arrays["classnames"]]
     task = SimpleNamespace(name="", classnames=names)
@@ -143,24 +122,19 @@ def official(arrays: Arrays, group: str) -> dict[str, np.ndarray]:
 
 def _group(arrays: Arrays, group: str) -> dict[str, np.ndarray]:
     prefix = f"{group}/"
-    return {
-        key.removeprefix(prefix): value
-        for key, value in arrays.items()
-        if key.startswith(prefix)
-    }
+    found = [key for key in arrays if key.startswith(prefix)]
+    return {key.removeprefix(prefix): arrays[key] for key in found}
 
 
 def official_prompt(
-    method: str,
-    arrays: Arrays,
-    settings: dict,
-    state: dict[str, Tensor],
-    clip: nn.Module,
+    method: str, arrays: Arrays, settings: dict, clip: nn.Module
 ) -> Prompt:
-    """Return the prompt of a case with the official tensors of `state`.
+    """Return the prompt of a case with its official tensors.
 
     Raises ValueError if they are of another method.
     """
+    tensors = official(arrays, "prompt").items()
+    state = {name: torch.from_numpy(value) for name, value in tensors}
     prompt: Prompt
     if method == "tcp":
         prompt = _tcp_prompt(arrays, state, settings["layer"])
@@ -169,12 +143,12 @@ def official_prompt(
     elif method == "softcpt":
         prompt = _softcpt_prompt(settings, state, len(arrays["classnames"]))
     else:
-        n_ctx = state["ctx"].shape[-2]
-        words = _fixed_words(arrays, n_ctx)
+        words = _fixed_words(arrays, state["ctx"].shape[-2])
         position = settings.get("pos", "end")
         prompt = prompt_from_reference(state, position, fixed_words=words)
-        if prompt.kind != KINDS[method]:
-            wanted = f"those of {method} are {KINDS[method]!r}"
+        kind = METHODS[method][1]
+        if prompt.kind != kind:
+            wanted = f"those of {method} are {kind!r}"
             raise ValueError(f"its prompts are of the kind {prompt.kind!r}, {wanted}")
         return prompt
     ours_by_name = {name: name for name in prompt.state_dict()}
@@ -202,8 +176,7 @@ def _mmrl_prompt(method: str, settings: dict, clip: nn.Module) -> Prompt:
     arguments += [blocks, settings["alpha"]]
     if method == "mmrl":
         return MMRLPrompt(*arguments, logit_scale=100.0)
-    arguments += [settings["beta"], settings["rlora"]]
-    arguments.append(settings["plora"])
+    arguments += [settings[key] for key in ("beta", "rlora", "plora")]
     return MMRLPPPrompt(*arguments, logit_scale=100.0)
 
 

@@ -8,8 +8,7 @@ The file names a trainer and settings: {trainer: MAPT, settings: {name: {KEY: va
 Each source task is held out once: a source prompt of two thirds of the others is
 adapted to it. It is adapted to the task as it is, and to a copy with changed pictures
 (grey, coarse, inverted or noisy), on which zero-shot CLIP is as weak as on new domains.
-Each setting is two commands of train.py a third, a copy and a number of shots; finished
-ones are reused.
+Finished runs are reused.
 """
 
 from __future__ import annotations
@@ -51,9 +50,8 @@ def coarse(pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Return pixels in blocks of 4 x 4."""
     height = pixels.shape[0] // 4 * 4
     width = pixels.shape[1] // 4 * 4
-    blocks = (
-        pixels[:height, :width].reshape(height // 4, 4, width // 4, 4, 3).mean((1, 3))
-    )
+    parts = pixels[:height, :width].reshape(height // 4, 4, width // 4, 4, 3)
+    blocks = parts.mean((1, 3))
     return blocks.repeat(4, axis=0).repeat(4, axis=1)
 
 
@@ -104,8 +102,9 @@ class Recipes:
             raise ValueError(f"{file}: it has the two keys trainer and settings")
         settings = content["settings"]
         if not isinstance(settings, dict):
-            form = "name: {KEY: value}"
-            raise ValueError(f"{file}: settings is not of the form {form}")
+            raise ValueError(
+                f"{file}: settings is not of the form name: {{KEY: value}}"
+            )
         for name, keys in settings.items():
             if not isinstance(keys, dict):
                 raise ValueError(f"{file}: settings: {name} has no keys and values")
@@ -129,8 +128,7 @@ def gains(
             flags = [*tasks, "--shots", str(shots)]
             train(folder, home, recipes, name, flags)
             for record in read_json(folder / "results.json"):
-                gain = record["score"] - record["zero_shot"]
-                found[copy].append(gain)
+                found[copy].append(record["score"] - record["zero_shot"])
     return found
 
 
@@ -149,8 +147,7 @@ def train(
     done = subprocess.run(command, **options)
     if done.returncode:
         lines = done.stderr.strip().splitlines() or ["no message"]
-        last = lines[-1]
-        raise ValueError(f"settings: {name}: {last}")
+        raise ValueError(f"settings: {name}: {lines[-1]}")
 
 
 def compare(recipes: Recipes, out: Path) -> list[dict]:

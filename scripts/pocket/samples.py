@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from PIL import Image, ImageDraw, ImageFont
 
 from toolkit.common.markers import fill
+from toolkit.common.text import markdown_table
 
 if TYPE_CHECKING:
     from datasets import Task
@@ -36,10 +37,8 @@ HANDWRITTEN = 1797  # images in scikit-learn's digits
 
 def pick(task: Task, count: int) -> list[tuple[str, Image.Image]]:
     """Return `count` test images in label order, spread evenly over the classes, each
-    with the names of its classes.
-
-    A class gives its first images; of a multilabel task, an image represents the first
-    label that needs one.
+    with the names of its classes. A class gives its first images; an image with several
+    labels represents the first that needs one.
     """
     from toolkit.common.images import read_image
 
@@ -62,10 +61,9 @@ def caption(names: list[str], width: int, font: ImageFont.FreeTypeFont) -> list[
     """Return the names, repeated ones once, on two lines of at most `width` pixels;
     three dots replace the names that do not fit.
     """
-    counts = Counter(names)
-    parts = [
-        f"{name} ({count})" if count > 1 else name for name, count in counts.items()
-    ]
+    parts = []
+    for name, count in Counter(names).items():
+        parts.append(f"{name} ({count})" if count > 1 else name)
     words = ", ".join(parts).split(" ")
     lines = [""]
     for k, word in enumerate(words):
@@ -141,15 +139,12 @@ def markdown() -> str:
     """Return the table of all tasks, from their specifications alone."""
     from datasets.pocket import SOURCES, TARGETS
 
-    lines = [
-        "| task | like | classes | train pool | test | metric | layout | style |",
-        "|---|---|---:|---:|---:|---|---|---|",
-    ]
+    rows = ["task|like|classes|train pool|test|metric|layout|style".split("|")]
     for spec in SOURCES + TARGETS:
         cells = [spec.task, spec.like, len(spec.classes), pool(spec), spec.test]
         cells += [spec.metric, spec.layout, style(spec)]
-        lines.append("| " + " | ".join(map(str, cells)) + " |")
-    return "\n".join(lines)
+        rows.append(cells)
+    return markdown_table(rows, "llrrrlll").rstrip()
 
 
 def main() -> None:

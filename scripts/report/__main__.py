@@ -22,17 +22,28 @@ from toolkit.common.text import start_log
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Write the page and return the exit code."""
-    options = _parser().parse_args(arguments)
+    parser = argparse.ArgumentParser(
+        prog="python -m scripts.report",
+        description="Write the report of a run as one HTML page.",
+    )
+    add = parser.add_argument
+    runs = "--output-dir of a run; several: its seeds"
+    add("folders", nargs="+", type=Path, metavar="DIR", help=runs)
+    add("-o", "--output", type=Path, help="the page (report.html in the first DIR)")
+    add("--root", default="", help="the folder of the data sets, as train.py takes it")
+    add("--transfer", type=Path, help="a transfer matrix (CSV), or a folder of them")
+    left_out = "leave out the classes' zero-shot scores"
+    add("--no-zero-shot", action="store_true", help=left_out)
+    options = parser.parse_args(arguments)
     start_log(logging.WARNING, form="%(levelname)s: %(message)s")
-    return run_command(lambda: _run(options))
 
+    def run() -> None:
+        given = options.folders, options.output, options.root, options.transfer
+        with logging_redirect_tqdm():
+            out = write(*given, not options.no_zero_shot)
+        sys.stdout.write(f"{out} ({out.stat().st_size / 1000:,.0f} kB)\n")
 
-def _run(options: argparse.Namespace) -> None:
-    shown = not options.no_zero_shot
-    given = options.folders, options.output, options.root, options.transfer
-    with logging_redirect_tqdm():
-        out = write(*given, shown)
-    sys.stdout.write(f"{out} ({out.stat().st_size / 1000:,.0f} kB)\n")
+    return run_command(run)
 
 
 def write(
@@ -79,22 +90,6 @@ def find_matrices(folder: Path, given: Path | None) -> list[Path]:
     if not found:
         raise FileNotFoundError(f"--transfer: no CSV file in {given}")
     return found
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m scripts.report",
-        description="Write the report of a run as one HTML page.",
-    )
-    add = parser.add_argument
-    runs = "--output-dir of a run; several: its seeds"
-    add("folders", nargs="+", type=Path, metavar="DIR", help=runs)
-    add("-o", "--output", type=Path, help="the page (report.html in the first DIR)")
-    add("--root", default="", help="the folder of the data sets, as train.py takes it")
-    add("--transfer", type=Path, help="a transfer matrix (CSV), or a folder of them")
-    left_out = "leave out the classes' zero-shot scores"
-    add("--no-zero-shot", action="store_true", help=left_out)
-    return parser
 
 
 if __name__ == "__main__":

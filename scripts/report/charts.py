@@ -16,10 +16,7 @@ WIDTH, STRIP, GAP = 180, 44, 14
 
 @dataclass(frozen=True)
 class Gain:
-    """A line of the gains chart, in percent.
-
-    `zero_shot` and `interval` may be missing.
-    """
+    """A line of the gains chart, in percent."""
 
     task: str
     score: float
@@ -62,33 +59,31 @@ class Axis:
 
 def axis_of(gains: Sequence[Gain]) -> Axis:
     """Return an axis that holds all values."""
-    lowest = min(value for gain in gains for value in gain.values())
+    lowest = min(min(gain.values()) for gain in gains)
     step = 10 if lowest >= 50 else 20
     return Axis(min(90, step * math.floor(lowest / step)), step)
 
 
 @dataclass(frozen=True)
 class Strip:
-    """A curve: its kind ("val" or "loss"), words, the top of its strip, SVG path, and a
-    dot (x, y, radius) or None.
-    """
+    """A curve of a panel."""
 
-    kind: str
+    kind: str  # "val" or "loss"
     words: str
     top: int
-    path: str
-    dot: tuple[str, str, int] | None
+    path: str  # of SVG
+    dot: tuple[str, str, int] | None  # x, y, radius
 
 
 @dataclass(frozen=True)
 class Panel:
-    """The curves of one training; `best` is the epoch kept, None for the last."""
+    """The curves of one training."""
 
     title: str
     strips: list[Strip]
     first: int
     last: int
-    best: int | None
+    best: int | None  # the epoch kept, None for the last
     width = WIDTH
 
     @property
@@ -119,10 +114,11 @@ def panel(title: str, val: Series, loss: Series, best: int | None) -> Panel:
     strips = []
     if val:
         words = f"validation {val[0][1]:.1f} to {val[-1][1]:.1f} %"
-        strips.append(_strip("val", words, val, span, 0, best))
+        strips.append(_strip("val", words, val, span, GAP, best))
     if loss:
         words = f"loss {loss[0][1]:.2f} to {loss[-1][1]:.2f}"
-        strips.append(_strip("loss", words, loss, span, len(strips), None))
+        top = len(strips) * (STRIP + GAP) + GAP
+        strips.append(_strip("loss", words, loss, span, top))
     return Panel(title, strips, *span, best)
 
 
@@ -131,10 +127,9 @@ def _strip(
     words: str,
     series: Series,
     epochs: tuple[int, int],
-    number: int,
-    best: int | None,
+    top: int,
+    best: int | None = None,
 ) -> Strip:
-    top = number * (STRIP + GAP) + GAP
     first, last = epochs
     finite = [(epoch, value) for epoch, value in series if math.isfinite(value)]
     values = [value for _, value in finite] or [0.0]

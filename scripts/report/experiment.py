@@ -45,9 +45,8 @@ class Stage:
         return (self.folder / "fewshot" / f"{label}.json").is_file()
 
     def probabilities(self, record: dict) -> np.ndarray | None:
-        """Return those (N, C) of a record's test images, None without a file.
-
-        Raises ValueError if it is damaged.
+        """Return those (N, C) of a record's test images, None without a file;
+        ValueError if it is damaged.
         """
         name = f"seed{record.get('seed', 0)}_{record['task']}.json"
         path = self.folder / "predictions" / name
@@ -104,16 +103,13 @@ class Stage:
 
 @dataclass(frozen=True)
 class Experiment:
-    """The content of a run's folder.
-
-    `stages` evaluate the records' tasks; `source` made the prompt they start from.
-    """
+    """The content of a run's folder."""
 
     folder: Path
     cfg: CfgNode
     records: list[dict]
-    stages: list[Stage]
-    source: Stage | None = None
+    stages: list[Stage]  # evaluate the records' tasks
+    source: Stage | None = None  # made the prompt that they start from
 
     @property
     def name(self) -> str:
@@ -124,9 +120,7 @@ class Experiment:
         return [record["task"] for record in self.records]
 
     def common(self, key: str, default=None):
-        """Return the entries that all records have alike, such as "trainer", "shots",
-        "seed".
-        """
+        """Return an entry that all records have alike, such as "seed"."""
         return self.records[0].get(key, default)
 
     def scores(self, key: str = "score") -> list[float]:
@@ -138,9 +132,9 @@ class Experiment:
 
     def units(self) -> list[tuple[Stage, dict]]:
         """Return (stage, record) of every task in the records' order."""
-        by_task = {
-            record["task"]: stage for stage in self.stages for record in stage.records
-        }
+        by_task = {}
+        for stage in self.stages:
+            by_task |= {record["task"]: stage for record in stage.records}
         return [(by_task[record["task"]], record) for record in self.records]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import statistics
 from collections.abc import Sequence
 from functools import partial
@@ -24,6 +25,7 @@ from .task_data import Findings, gather
 TEMPLATES = Path(__file__).with_name("templates")
 # of a task, and of all tasks together
 FEWEST_MISTAKES, MOST_MISTAKES, ALL_MISTAKES = 8, 60, 240
+COLUMNS = {"zero_shot": "zero-shot", "source": "source prompt"}
 SECTIONS = {
     "results": "Results",
     "gains": "Scores",
@@ -49,29 +51,25 @@ def build(
     Args:
         root: the folder of the data sets, for images and labels.
         matrices: (title, transfer matrix).
-        with_zero_shot: show the zero-shot scores of the tasks' classes, if the run has
-            written them.
+        with_zero_shot: show the tasks' classes' zero-shot scores, if they are known.
     """
     run = runs[0]
     units = run.units()
-    source_units = []
     if run.source:
-        source_units = [(run.source, record) for record in run.source.records]
+        units += [(run.source, record) for record in run.source.records]
     found, found_source = {}, {}
-    count = len(units) + len(source_units)
-    most = max(FEWEST_MISTAKES, min(MOST_MISTAKES, ALL_MISTAKES // count))
-    with tqdm(
-        total=count, desc="report", unit="task", dynamic_ncols=True, leave=False
-    ) as bar:
-        for stage, record in units:
-            found[record["task"]] = gather(stage, record, root, most, with_zero_shot)
-            bar.update()
-        for stage, record in source_units:
-            found_source[record["task"]] = gather(stage, record, root, most)
-            bar.update()
+    most = max(FEWEST_MISTAKES, min(MOST_MISTAKES, ALL_MISTAKES // len(units)))
+    bar = {"desc": "report", "unit": "task", "dynamic_ncols": True, "leave": False}
+    for stage, record in tqdm(units, **bar):
+        name = record["task"]
+        if stage is run.source:
+            found_source[name] = gather(stage, record, root, most)
+        else:
+            found[name] = gather(stage, record, root, most, with_zero_shot)
     changed = reproduce.changes(run.cfg)
     panels, shared = _panels(run)
-    columns = _columns(run)
+    # the scores beside the run's own that all tasks have
+    columns = {key: name for key, name in COLUMNS.items() if run.scores(key)}
     means = {key: statistics.fmean(run.scores(key)) for key in ("score", *columns)}
     context = {
         "run": run,
@@ -132,16 +130,9 @@ def _environment() -> jinja2.Environment:
     return environment
 
 
-def _columns(run: Experiment) -> dict[str, str]:
-    """Return the scores beside the run's own that all tasks have: key -> heading."""
-    names = {"zero_shot": "zero-shot", "source": "source prompt"}
-    return {key: name for key, name in names.items() if run.scores(key)}
-
-
 def _mean_interval(
     run: Experiment, found: dict[str, Findings]
 ) -> tuple[float, float] | None:
-    """Return the interval of the mean score, with the images of every task resampled."""
     scores = [found[task].scores for task in run.tasks]
     if any(values is None for values in scores):
         return None
@@ -149,7 +140,6 @@ def _mean_interval(
 
 
 def _gains(run: Experiment, found: dict[str, Findings]) -> list[Gain]:
-    """Return a line for each task, the largest gain first."""
     has_zero_shot = bool(run.scores("zero_shot"))
     gains = []
     for record in run.records:
@@ -177,7 +167,6 @@ def _seed_rows(
 
 
 def _panels(run: Experiment) -> tuple[list[charts.Panel], list[charts.Panel]]:
-    """Return the curves of all trainings, and of each task of a shared prompt."""
     panels, shared = [], []
     stages = list(run.stages)
     if run.source:
@@ -196,13 +185,8 @@ def _panels(run: Experiment) -> tuple[list[charts.Panel], list[charts.Panel]]:
 
 def anchor(name: str, prefix: str = "task-") -> str:
     """Return an id for a name."""
-    letters = []
-    for letter in name:
-        if letter == "-" or (letter.isascii() and letter.isalnum()):
-            letters.append(letter)
-        else:
-            letters.append(f"_{ord(letter):x}_")
-    return prefix + "".join(letters)
+    odd = re.compile("[^A-Za-z0-9-]")
+    return prefix + odd.sub(lambda match: f"_{ord(match[0]):x}_", name)
 
 
 def signed(value: float) -> tuple[str, str]:

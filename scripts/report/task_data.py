@@ -31,14 +31,12 @@ RESAMPLES, SEED = 1000, 0  # of the test images, for intervals
 
 @dataclass(frozen=True)
 class Thumbnail:
-    """An image as a data: URI ("" if it cannot be read), its class, the lines below it,
-    and its ranks in each order.
-    """
+    """An image with its captions."""
 
-    uri: str
+    uri: str  # data:, "" if it cannot be read
     label: str
     lines: tuple[str, ...]
-    ranks: dict[str, int] = field(default_factory=dict)
+    ranks: dict[str, int] = field(default_factory=dict)  # by order
 
 
 @dataclass(frozen=True)
@@ -55,45 +53,30 @@ class ClassScore:
 
 @dataclass(frozen=True)
 class Confusion:
-    """How often a true class was predicted as another.
-
-    Attributes:
-        counts: (C, C) test images by true (row) and predicted class, NaN for 0; None
-            for more than `MOST_IN_MATRIX`.
-        pairs: (true, predicted, test images) of the most frequent mistakes.
-    """
+    """How often a true class was predicted as another."""
 
     classes: Sequence[str]
+    # (C, C): true (row) and predicted class, NaN for 0; None if > MOST_IN_MATRIX
     counts: np.ndarray | None
-    pairs: list[tuple[str, str, int]]
+    pairs: list[tuple[str, str, int]]  # (true, predicted, images), most frequent first
 
 
 @dataclass(frozen=True)
 class Findings:
-    """The data to show of one task. `problem` names data that cannot be shown, and the
-    reason.
+    """The data to show of one task."""
 
-    Attributes:
-        scores: bootstrapped scores in percent, (RESAMPLES,); None without predictions
-            or labels.
-        shots: thumbnails of training images, of `shots_total`.
-        mistakes: thumbnails of the most confident ones of `wrong` misclassified test
-            images among `tested`.
-        by_class: the scores of all classes that have test images, the worst first.
-        classes: number of classes.
-    """
-
-    scores: np.ndarray | None = None
-    shots: list[Thumbnail] = field(default_factory=list)
+    scores: np.ndarray | None = None  # percent, bootstrapped (RESAMPLES,), if known
+    shots: list[Thumbnail] = field(default_factory=list)  # of `shots_total`
     shots_total: int = 0
+    # the most confident of `wrong` misclassified images among `tested` test images
     mistakes: list[Thumbnail] = field(default_factory=list)
     wrong: int = 0
     tested: int = 0
-    by_class: list[ClassScore] = field(default_factory=list)
+    by_class: list[ClassScore] = field(default_factory=list)  # the worst first
     confusion: Confusion | None = None
     classes: int = 0
     is_multilabel: bool = False
-    problem: str = ""
+    problem: str = ""  # which data cannot be shown, and why
 
 
 def gather(
@@ -103,13 +86,8 @@ def gather(
     most_mistakes: int,
     with_zero_shot: bool = False,
 ) -> Findings:
-    """Return the data to show of a record's task. Missing data or predictions are a
-    `problem`, not an error.
-
-    Args:
-        most_mistakes: mistakes that are shown.
-        with_zero_shot: show the zero-shot scores of the classes that the run has
-            written.
+    """Return the data to show of a record's task, with the classes' zero-shot scores if
+    asked for and known. Missing data or predictions are a `problem`, not an error.
     """
     label = record["task"]
     try:
@@ -130,7 +108,7 @@ def gather(
         "classes": task.num_classes,
         "is_multilabel": task.label_kind == "multilabel",
     }
-    targets = targets_of(task.test, task.num_classes, task.label_kind)
+    targets = task.targets(task.test)
     probabilities, problem = _read_predictions(stage, record, task, targets)
     if probabilities is None:
         return Findings(**known, problem=problem)
@@ -153,18 +131,6 @@ def gather(
         confusion=count_confusions(task.classnames, targets, probabilities),
         problem=problem,
     )
-
-
-def targets_of(
-    samples: Sequence[Sample], num_classes: int, label_kind: str
-) -> np.ndarray:
-    """Return the labels (N,) of a multiclass task, or 0/1 (N, C) of a multilabel one."""
-    if label_kind == "multiclass":
-        return np.array([sample.label for sample in samples])
-    targets = np.zeros((len(samples), num_classes), dtype=np.int64)
-    for row, sample in enumerate(samples):
-        targets[row, list(sample.labels)] = 1
-    return targets
 
 
 def find_mistakes(targets: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
@@ -223,8 +189,8 @@ def resample_scores(
     probabilities: np.ndarray,
     samples: int = RESAMPLES,
 ) -> np.ndarray:
-    """Return the score in percent on `samples` samples of the test images, independent
-    of those of other tasks.
+    """Return scores in percent (samples,) of samples of the test images, independent of
+    those of other tasks.
 
     Raises ValueError if the metric is not defined on all images, or on fewer than a
     tenth of the samples.
@@ -244,16 +210,14 @@ def spread_over_classes(samples: Sequence[Sample]) -> list[Sample]:
     return [samples[position] for _, _, position in sorted(order)]
 
 
-def thumbnail(path: str, side: int = SIDE) -> str:
-    """Return an image as a JPEG of at most `side` pixels a side in a data: URI; "" if
-    it cannot be read.
-    """
+def thumbnail(path: str) -> str:
+    """Return a JPEG of an image as a data: URI; "" if it cannot be read."""
     try:
         image = read_image(path)
     except (OSError, ImageError) as error:
         log.warning("%s", error)
         return ""
-    image.thumbnail((side, side), Image.Resampling.LANCZOS)
+    image.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
     stream = io.BytesIO()
     image.save(stream, "JPEG", quality=QUALITY, optimize=True)
     return "data:image/jpeg;base64," + base64.b64encode(stream.getvalue()).decode()
@@ -273,8 +237,8 @@ def _read_predictions(
     images, classes = probabilities.shape
     if (images, classes) != (len(task.test), task.num_classes):
         there = f"{len(task.test)} test images and {task.num_classes} classes"
-        problem = f"The data set has {there}, the predictions {images} and {classes}."
-        return None, problem
+        found = f"{images} and {classes}"
+        return None, f"The data set has {there}, the predictions {found}."
     score = 100 * metrics.compute(record["metric"], targets, probabilities)
     if abs(score - record["score"]) > 1e-4:
         problem = f"On the data set that was found, the predictions score {score:.1f}, not as recorded."

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from toolkit.common.files import write_text
 from toolkit.common.structured import read_yaml
+from toolkit.common.text import markdown_table
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "configuration.md"
@@ -81,17 +82,17 @@ def markdown() -> str:
     if missing or surplus:
         wrong = f"no meaning of {missing}; no such key: {surplus}"
         raise ValueError(f"scripts/site/keys.yaml: {wrong}")
-    groups: dict[str, list[str]] = {}
+    groups: dict[str, list[tuple]] = {}
     for key, default in read.items():
         group = key.split(".")[0] if "." in key else "Run"
-        row = f"| `{key}` | `{default!r}` | {meanings[key]} |"
-        groups.setdefault(group, []).append(row)
+        rows = groups.setdefault(group, [("key", "default", "meaning")])
+        rows.append((f"`{key}`", f"`{default!r}`", meanings[key]))
     parts = [HEAD]
     for group, rows in groups.items():
-        head = [f"## {group}", "", "| key | default | meaning |", "|---|---|---|"]
-        parts.append("\n".join([*head, *rows, ""]))
-    rows = [f"| `{key}` | `{default!r}` |" for key, default in unread.items()]
-    parts.append("\n".join([UNREAD_HEAD, "| key | default |", "|---|---|", *rows, ""]))
+        parts.append(f"## {group}\n\n{markdown_table(rows, 'lll')}")
+    rows = [("key", "default")]
+    rows += [(f"`{key}`", f"`{default!r}`") for key, default in unread.items()]
+    parts.append(f"{UNREAD_HEAD}\n{markdown_table(rows, 'll')}")
     return "\n".join(parts)
 
 

@@ -7,8 +7,8 @@ import shlex
 import numpy as np
 import pytest
 
-from scripts.parity.__main__ import METHODS, main
-from scripts.parity.cases import TRAINERS
+from scripts.parity import METHODS
+from scripts.parity.__main__ import main
 from tests.prompting.method_files import CONFIGS, write_files
 
 
@@ -76,4 +76,4 @@ def test_an_unknown_method_ends_with_code_2(files):
 
 
 def test_the_command_offers_every_method():
-    assert sorted(METHODS) == sorted(TRAINERS)
+    assert sorted(METHODS) == sorted(CONFIGS)

@@ -86,7 +86,7 @@ def write(trainer: Any, cfg: CfgNode, tested: LastTest) -> list[dict]:
     records: list[dict] = []
     complete = []
     for task, items, found in _by_task(trainer, cfg, tested):
-        targets, judged = _targets(task, items), {}
+        targets, judged = torch.from_numpy(task.targets(items)), {}
         if found is not None:
             if task.metric != "accuracy":
                 log.info("%s is scored by %s, not by accuracy", task.name, task.metric)
@@ -141,16 +141,6 @@ def _by_task(
             continue
         shares = found[rows, columns]
         yield task, labelled, shares / shares.sum(dim=1, keepdim=True).clamp(min=1e-30)
-
-
-def _targets(task: Task, items: list) -> Tensor:
-    """Return labels (N,), or 0 and 1 (N, C) of a multilabel task."""
-    if task.label_kind != "multilabel":
-        return torch.tensor([item.label for item in items])
-    targets = torch.zeros(len(items), task.num_classes, dtype=torch.long)
-    for row, item in zip(targets, items, strict=True):
-        row[list(item.labels)] = 1
-    return targets
 
 
 def _items(task: Task, split: str) -> list:
