@@ -63,13 +63,8 @@ def _parser() -> argparse.ArgumentParser:
     _add_names(command, "*")
     text = "index files and zip directories alone, without reading images"
     command.add_argument("--quick", action="store_true", help=text)
-    command.add_argument(
-        "--workers",
-        type=int,
-        default=os.cpu_count() or 1,
-        metavar="N",
-        help="threads that read images",
-    )
+    cpus, text = os.cpu_count() or 1, "threads that read images"
+    command.add_argument("--workers", type=int, default=cpus, metavar="N", help=text)
     command.add_argument("--all", action="store_true", help="write every finding out")
     command.add_argument("--json", action="store_true", help="as json")
 
@@ -83,46 +78,31 @@ def _parser() -> argparse.ArgumentParser:
         help="write the set from a copy: webdataset shards, parquet files, a zip, torchvision's files, split folders, "
         "or what the Hugging Face Hub has",
     )
-    command.add_argument(
-        "--at",
-        "--source",
-        dest="at",
-        metavar="PATH",
-        help="the copy, or a folder of copies (torchvision: default ROOT/torchvision; hub: where downloads are kept, "
-        "default ROOT/hub)",
+    text = (
+        "the copy, or a folder of copies (torchvision: default ROOT/torchvision; hub: "
+        "where downloads are kept, default ROOT/hub)"
     )
-    command.add_argument(
-        "--revision", default="", help="branch, tag or commit of the copy on the Hub"
-    )
+    command.add_argument("--at", "--source", metavar="PATH", help=text)
+    text = "branch, tag or commit of the copy on the Hub"
+    command.add_argument("--revision", default="", help=text)
     command.add_argument("--offline", action="store_true", help="download nothing")
 
     text = "fetch the files of a set; a stopped download is resumed"
     command = add("download", _download, text)
     _add_names(command, "+")
-    command.add_argument(
-        "--mirror",
-        default="",
-        metavar="URL",
-        help="a copy of the data root on a web server, to take the files from",
-    )
+    text = "a copy of the data root on a web server, to take the files from"
+    command.add_argument("--mirror", default="", metavar="URL", help=text)
 
     text = "write the images of a few-shot sample, a line of JSON each"
     command = add("few-shot", _few_shot, text)
-    command.add_argument(
-        "name", metavar="NAME", help="a task, also folder:PATH or csv:FILE"
-    )
+    text = "a task, also folder:PATH or csv:FILE"
+    command.add_argument("name", metavar="NAME", help=text)
     command.add_argument("--root", default="", metavar="ROOT", help="data root")
-    command.add_argument(
-        "--shots", type=int, required=True, help="training images per class"
-    )
+    text = "training images per class"
+    command.add_argument("--shots", type=int, required=True, help=text)
     command.add_argument("--seed", type=int, default=0)
-    command.add_argument(
-        "-o",
-        "--output",
-        required=True,
-        metavar="FILE",
-        help="train.py --fewshot FILE takes it back",
-    )
+    text = "train.py --fewshot FILE takes it back"
+    command.add_argument("-o", "--output", required=True, metavar="FILE", help=text)
 
     text = (
         "the unpacked images of wds: and parquet: tasks, and if their sources are there"
@@ -136,7 +116,13 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_names(command: argparse.ArgumentParser, count: str) -> None:
     command.add_argument("names", nargs=count, metavar="NAME")
-    command.add_argument("--root", required=True, metavar="ROOT", help="data root")
+    command.add_argument(
+        "--root", type=_folder, required=True, metavar="ROOT", help="data root"
+    )
+
+
+def _folder(text: str) -> Path:
+    return Path(text).expanduser()
 
 
 def _write(text: str) -> None:
@@ -174,7 +160,7 @@ def _show(options: argparse.Namespace) -> None:
 
 
 def _doctor(options: argparse.Namespace) -> int:
-    root = Path(options.root).expanduser()
+    root = options.root
     if not root.is_dir():
         raise ValueError(f"data root {root} is not a folder")
     reports = []
@@ -211,10 +197,9 @@ def _examine(known: Entry, root: Path, options: argparse.Namespace) -> Report:
     total = sum(count or 0 for count in known.images.values()) or None
     reads = not options.quick and (root / known.folder).is_dir()
     quiet = not reads or not sys.stderr.isatty()
-    with tqdm(
-        None, known.name, total, False, unit="image", disable=quiet, dynamic_ncols=True
-    ) as bar:
-        workers = max(1, options.workers)
+    style = {"unit": "image", "disable": quiet, "dynamic_ncols": True}
+    workers = max(1, options.workers)
+    with tqdm(None, known.name, total, False, **style) as bar:
         return examine(known, root, options.quick, workers, bar.update)
 
 
@@ -243,10 +228,10 @@ def _print_report(known: Entry, report: Report, root: Path, everything: bool) ->
 def _prepare(options: argparse.Namespace) -> int:
     from .tools import annotations
 
-    root = Path(options.root).expanduser()
+    root = options.root
     every = options.names == ["all"]
     if options.origin:
-        return _prepare_from_copies(root, every, options)
+        return _prepare_from_copies(options, every)
     if every:
         raise ValueError(
             "prepare all needs --from, which says what to make the sets from"
@@ -260,10 +245,11 @@ def _prepare(options: argparse.Namespace) -> int:
     return OK
 
 
-def _prepare_from_copies(root: Path, every: bool, options: argparse.Namespace) -> int:
+def _prepare_from_copies(options: argparse.Namespace, every: bool) -> int:
     from .tools import batch
 
-    at = Path(options.at).expanduser() if options.at else None
+    root = options.root
+    at = _folder(options.at) if options.at else None
     if options.origin == "hub" and options.offline:
         raise ValueError(
             "--from hub downloads; without --offline, or --from wds, parquet or zip with a local copy"
@@ -297,20 +283,18 @@ def _print_outcome(outcome: Outcome, root: Path) -> None:
 def _download(options: argparse.Namespace) -> None:
     from .tools.download import by_hand, download
 
-    root = Path(options.root).expanduser()
+    root = options.root
     failed = []
     for known in _named(options):
+        name, folder = known.name, root / known.folder
         try:
             missing = download(known, root, options.mirror)
         except NotDone as error:
             failed.append(str(error))
             continue
-        name, folder = known.name, root / known.folder
         if missing:
-            lacks = (
-                f"{name} still lacks {', '.join(missing)}, which no download brings."
-            )
-            failed.append(f"{lacks} {by_hand(known, root)}")
+            lacks = f"lacks {', '.join(missing)}, which no download brings"
+            failed.append(f"{name} still {lacks}. {by_hand(known, root)}")
         else:
             command = f"python -m datasets doctor {name} --root {root}"
             _write(f"{name}: all files are in {folder}; `{command}` examines them")
@@ -343,10 +327,10 @@ def _cache(options: argparse.Namespace) -> None:
 
     listed = packed_cache.list_entries()
     removed = []
-    if options.remove:
-        removed = [one for one in listed if one.state in packed_cache.REMOVABLE]
-    for one in removed:
-        shutil.rmtree(one.folder)
+    for one in listed:
+        if options.remove and one.state in packed_cache.REMOVABLE:
+            shutil.rmtree(one.folder)
+            removed.append(one)
     if options.json:
         _write_json([one.to_dict() | {"removed": one in removed} for one in listed])
     else:

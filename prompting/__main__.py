@@ -15,7 +15,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from prompting.answers import FORMATS, UNSURE, Sorter, Writer, answer
+from prompting.answers import FORMATS, UNSURE, Answer, Sorter, Writer
 from toolkit.common.class_names import require_distinct
 from toolkit.common.cli import NotDone, run_command
 from toolkit.common.files import read_names
@@ -272,11 +272,15 @@ def _add_device(parser: argparse.ArgumentParser) -> None:
 
 def run_convert(args: argparse.Namespace) -> None:
     """Write the prompt in the other form, and its description to standard output."""
+    from prompting.backbones.loading import load_backbone
+    from prompting.backbones.names import is_path
     from prompting.checkpoints.foreign import convert
 
     metadata: dict = {}
-    if args.backbone:
-        metadata |= backbone_metadata(args.backbone)
+    if args.backbone and is_path(args.backbone):
+        metadata |= load_backbone(args.backbone).record(args.backbone)
+    elif args.backbone:
+        metadata |= {"backbone": args.backbone, "backbone_is_path": False}
     classes = _split_names(args.classes)
     if classes:
         metadata["classes"] = {"converted": classes}
@@ -286,24 +290,9 @@ def run_convert(args: argparse.Namespace) -> None:
     sys.stdout.write(f"{args.target}: {description}\n")
 
 
-def backbone_metadata(name: str) -> dict:
-    """Return the entries of a prompt's file about a backbone: the name, and of a file
-    or folder the fingerprint of its weights.
-    """
-    from prompting.backbones.loading import load_backbone
-    from prompting.backbones.names import is_path
-
-    if not is_path(name):
-        return {"backbone": name, "backbone_is_path": False}
-    return load_backbone(name).record(name)
-
-
 def load_predictor(args: argparse.Namespace, device: str = "cpu") -> Predictor:
-    """Return the predictor of PROMPTS and its options.
-
-    Raises ValueError if one has no effect or is missing.
-    """
-    from prompting.predict import load, load_zero_shot
+    """Return the predictor; ValueError if an option has no effect or is missing."""
+    from prompting.predict import TEMPLATE, load, load_zero_shot
 
     if args.prompts != ZERO_SHOT:
         if args.template:
@@ -319,16 +308,8 @@ def load_predictor(args: argparse.Namespace, device: str = "cpu") -> Predictor:
         )
     if not _split_names(args.classes):
         raise ValueError(f"{ZERO_SHOT} needs --classes, the names to choose among")
-    options = {}
-    if args.template:
-        options["template"] = args.template
-    return load_zero_shot(
-        args.backbone or "pocket",
-        args.pretrained,
-        device=device,
-        force=args.force,
-        **options,
-    )
+    backbone, template = args.backbone or "pocket", args.template or TEMPLATE
+    return load_zero_shot(backbone, args.pretrained, template, device, args.force)
 
 
 def run_export(args: argparse.Namespace) -> None:
@@ -343,10 +324,7 @@ def run_export(args: argparse.Namespace) -> None:
 
 
 def run_predict(args: argparse.Namespace) -> None:
-    """Write the predictions and, if asked for, sort the images.
-
-    An image that can't be read is reported at the end.
-    """
+    """Write the predictions and sort the images; report unread ones at the end."""
     from prompting.predict import find_images
 
     _check_predict(args)
@@ -369,7 +347,7 @@ def run_predict(args: argparse.Namespace) -> None:
             error = str(errors.get(position, ""))
             if error:
                 sys.stderr.write(f"error: {printable(error)}\n")
-            found = answer(str(image), ranked, args.top, args.threshold, error)
+            found = Answer(str(image), ranked[: args.top], args.threshold, error)
             writer.write(found)
             if sorter is not None:
                 sorter.put(found)
@@ -434,11 +412,7 @@ def require_packages(extra: str, *packages: str) -> None:
 
 
 def _split_names(text: str) -> list[str]:
-    """Return comma-separated class names; `@FILE` stands for those in a file, a name a
-    line.
-
-    Raises ValueError if there is one alone, or two that are the same text to CLIP.
-    """
+    """Return two or more comma-separated class names, those of a file for `@FILE`."""
     names = []
     for name in text.split(","):
         if name.strip().startswith("@"):
@@ -454,10 +428,7 @@ def _split_names(text: str) -> list[str]:
 
 
 def usable_device(name: str) -> str:
-    """Return a device's name, by default that of a GPU if there is one.
-
-    Raises ValueError if this machine lacks it.
-    """
+    """Return a device, by default a GPU if there is one; ValueError if it is not here."""
     import torch
 
     has_gpu = torch.cuda.is_available()
@@ -474,9 +445,7 @@ def usable_device(name: str) -> str:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run a command; exit code 0, 1 if some images could not be read, or 2 after one
-    message about wrong input.
-    """
+    """Run a command; exit code 1: some images could not be read, 2: wrong input."""
     args = build_parser().parse_args(argv)
     return run_command(lambda: args.run(args))
 

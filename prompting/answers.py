@@ -19,20 +19,27 @@ from toolkit.common.text import printable, spreadsheet_text
 FORMATS = ("text", "csv", "jsonl", "json")
 UNSURE = "unsure"
 _LONGEST_NAME = 100  # characters of a folder
+_UNSAFE = re.compile(r'[\x00-\x1f\x7f/\\:*?"<>|]')
 
 
 @dataclass(frozen=True)
 class Answer:
-    """An image and its most probable classes, (name, probability) each; or why it can't
-    be read.
-
-    predicted: the first class, `UNSURE` if it is below the threshold.
-    """
+    """An image and its best (class, probability) pairs, or why it can't be read."""
 
     image: str
-    predicted: str
     best: list[tuple[str, float]]
+    threshold: float = 0.0
     error: str = ""
+
+    @property
+    def predicted(self) -> str:
+        """Return the first class, `UNSURE` if it is below the threshold."""
+        if self.error:
+            return ""
+        name, probability = self.best[0]
+        if probability < self.threshold:
+            return UNSURE
+        return name
 
     def record(self) -> dict:
         """Return it as a JSON object."""
@@ -42,30 +49,8 @@ class Answer:
         return {"image": self.image, "predicted": self.predicted, "predictions": pairs}
 
 
-def answer(
-    image: str,
-    ranked: list[tuple[str, float]],
-    top: int,
-    threshold: float,
-    error: str = "",
-) -> Answer:
-    """Return the answer for an image whose classes are `ranked`, `top` of them. error:
-    why there are none.
-    """
-    if error:
-        return Answer(image, "", [], error)
-    predicted, probability = ranked[0]
-    if probability < threshold:
-        predicted = UNSURE
-    return Answer(image, predicted, ranked[:top])
-
-
 class Writer:
-    """Writes answers to a stream, each at once but for "json", whose list `close`
-    writes.
-
-    columns: the classes of a row of CSV.
-    """
+    """Writes answers to a stream, with `columns` classes in CSV; JSON at the end."""
 
     def __init__(self, stream: TextIO, form: str, columns: int) -> None:
         self.stream, self.form, self.columns = stream, form, columns
@@ -132,10 +117,7 @@ class Sorter:
             raise ValueError(f"--sort-into: {folder} is a file, not a folder")
 
     def put(self, found: Answer) -> None:
-        """Link or copy the image of an answer.
-
-        Raises OSError if it can't be written.
-        """
+        """Link or copy the image of an answer."""
         if found.error:
             return
         source = Path(found.image)
@@ -154,16 +136,9 @@ class Sorter:
             target.symlink_to(source.absolute())
 
     def _folder(self, name: str) -> Path:
-        """Return the folder of a class, under a name that no file system takes for a
-        path.
-        """
+        """Return the folder of a class, by a name that no file system takes for a path."""
         if name not in self._folders:
-            safe = (
-                re.sub(r'[\x00-\x1f\x7f/\\:*?"<>|]', "_", name)[:_LONGEST_NAME].strip(
-                    ". "
-                )
-                or "_"
-            )
+            safe = _UNSAFE.sub("_", name)[:_LONGEST_NAME].strip(". ") or "_"
             taken = {folder.name.lower() for folder in self._folders.values()}
             number, unique = 1, safe
             while unique.lower() in taken:
@@ -178,8 +153,5 @@ class Sorter:
             return False
         if target.is_symlink():
             return os.path.samefile(source, target)
-        return (
-            self.copy
-            and target.is_file()
-            and filecmp.cmp(source, target, shallow=False)
-        )
+        is_copy = self.copy and target.is_file()
+        return is_copy and filecmp.cmp(source, target, shallow=False)

@@ -73,20 +73,10 @@ class IVLPPrompt(DeepPrompt):
         return Contexts(self.text, self.visual)
 
     def config(self) -> dict:
-        visual_layers, n_visual, image_width = 0, 0, 0
-        if self.visual is not None:
-            visual_layers, n_visual, image_width = self.visual.shape
-        text_layers, n_text, text_width = self.text.shape
-        return {
-            "kind": self.kind,
-            "n_text": n_text,
-            "text_width": text_width,
-            "text_layers": text_layers,
-            "n_visual": n_visual,
-            "image_width": image_width,
-            "visual_layers": visual_layers,
-            "fixed_words": self.fixed_words,
-        }
+        config = super().config()
+        if self.visual is None:
+            config |= {"n_visual": 0, "image_width": 0}
+        return config
 
     def describe(self) -> str:
         sizes = self.config()
@@ -131,17 +121,6 @@ class MaPLePrompt(DeepPrompt):
                 for layer, project in enumerate(self.projections)
             ]
             return Contexts(self.text, torch.stack(visual))
-
-    def config(self) -> dict:
-        layers, n_ctx, text_width = self.text.shape
-        return {
-            "kind": self.kind,
-            "n_ctx": n_ctx,
-            "text_width": text_width,
-            "image_width": self.projections[0].out_features,
-            "layers": layers,
-            "fixed_words": self.fixed_words,
-        }
 
     def describe(self) -> str:
         layers, n_ctx, _ = self.text.shape

@@ -16,7 +16,7 @@ from typing import Any
 
 from prompting.checkpoints.prompt_files import load_prompts
 from toolkit.common.structured import read_json
-from toolkit.common.text import counted, printable
+from toolkit.common.text import counted, printable, some
 
 PREFIX = "hf:"
 FILE = "prompts.safetensors"
@@ -25,38 +25,7 @@ CARD = "README.md"
 MAX_SHOWN_CLASSES = 50
 _REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
 
-CARD_TEXT = """---
-library_name: mvlpt
-pipeline_tag: zero-shot-image-classification
-tags:
-- clip
-- prompt-learning
-{license}---
-
-# {name}
-
-A learned prompt for a frozen CLIP model: {parameters:,} numbers, not the model itself.
-
-| | |
-|---|---|
-{entries}
-
-## Use
-
-```bash
-pip install 'mvlpt[hub]'
-mvlpt-predict hf:{repository} photo.jpg
-```
-
-```python
-import prompting
-
-predictor = prompting.load("hf:{repository}")
-predictor.predict(["photo.jpg"])  # for each image the (class, probability) pairs, the most probable first
-```
-
-The file is safetensors: loading it executes nothing.
-"""
+CARD_TEXT = Path(__file__).with_name("model_card.md")
 
 
 def push(
@@ -113,9 +82,7 @@ def download(name: str) -> Path:
 
 
 def model_card(file: Path, repository: str, license_name: str = "") -> str:
-    """Return the card of a prompt: method, backbone, classes, data and, if results.json
-    is beside it, scores.
-    """
+    """Return the card of a prompt, with the scores of a results.json beside it."""
     prompt, metadata = load_prompts(file)
     records = (
         read_json(file.with_name(RESULTS)) if file.with_name(RESULTS).is_file() else []
@@ -131,14 +98,14 @@ def model_card(file: Path, repository: str, license_name: str = "") -> str:
     classes = metadata.get("classes")
     if isinstance(classes, dict):
         for task, names in classes.items():
-            entries[f"classes of {task}"] = _some(names)
+            entries[f"classes of {task}"] = some(names, MAX_SHOWN_CLASSES)
     for record in records:
         entries[f"score on {record['task']}"] = _score(record)
     rows = [
         f"| {_cell(key)} | {_cell(value)} |" for key, value in entries.items() if value
     ]
     license_line = f"license: {json.dumps(license_name)}\n" if license_name else ""
-    return CARD_TEXT.format(
+    return CARD_TEXT.read_text(encoding="utf-8").format(
         license=license_line,
         name=repository.partition("/")[2],
         parameters=sum(parameter.numel() for parameter in prompt.parameters()),
@@ -148,9 +115,7 @@ def model_card(file: Path, repository: str, license_name: str = "") -> str:
 
 
 def _score(record: dict[str, Any]) -> str:
-    """Return the score of a results.json's record, with the score it is compared with
-    and the data it was learned from.
-    """
+    """Return the scores of a results.json's record, and the data of its training."""
     text = f"{record['score']:.1f} % {record['metric']}"
     images = record.get("test_images")
     if record["metric"] == "accuracy" and images:
@@ -162,20 +127,11 @@ def _score(record: dict[str, Any]) -> str:
 
 
 def wilson_interval(rate: float, count: int, z: float = 1.96) -> tuple[float, float]:
-    """Return Wilson's score interval of a rate in [0, 1] that was observed on `count`
-    images.
-    """
+    """Return Wilson's score interval of a rate in [0, 1] observed on `count` images."""
     middle = rate + z * z / (2 * count)
     half = z * math.sqrt(rate * (1 - rate) / count + z * z / (4 * count * count))
     scale = 1 + z * z / count
     return (middle - half) / scale, (middle + half) / scale
-
-
-def _some(names: list[str]) -> str:
-    shown = ", ".join(names[:MAX_SHOWN_CLASSES])
-    if len(names) > MAX_SHOWN_CLASSES:
-        shown += f" and {len(names) - MAX_SHOWN_CLASSES} more"
-    return shown
 
 
 def _cell(value: object) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -16,47 +16,20 @@ from torch.nn.functional import scaled_dot_product_attention
 from torch.utils.checkpoint import checkpoint
 
 from prompting.blocks import are_standard, attention_output_and_mlp, qkv
-from prompting.timm_tower import TimmTower
 
 if TYPE_CHECKING:
+    from open_clip.timm_model import TimmModel
     from open_clip.transformer import ResidualAttentionBlock
 
 
-class ImageTower(Protocol):
-    """The facts of a vision transformer.
+class ClipTower:
+    """The facts of an open_clip `VisionTransformer`.
 
     unsupported_reason: why it takes no prompt tokens; "" if it does, and only then the
     others are defined. patch_size: in pixels. prefix_tokens: the number of class and
     register tokens before the patches. recomputes: its blocks run under activation
     checkpointing.
     """
-
-    unsupported_reason: str
-    width: int
-    layers: int
-    patch_size: int
-    prefix_tokens: int
-    recomputes: bool
-
-    def embed(self, images: Tensor) -> Tensor:
-        """Return the input of the first block (B, prefix_tokens + patches, width)."""
-        ...
-
-    def norm_first(self, tokens: Tensor) -> Tensor:
-        """Return tokens after the norm before the first block."""
-        ...
-
-    def blocks(self, n_ctx: int) -> list[Callable[[Tensor], Tensor]]:
-        """Return the blocks for sequences with n_ctx tokens after the prefix."""
-        ...
-
-    def pool(self, x: Tensor) -> Tensor:
-        """Return features (B, d) from the last block's output."""
-        ...
-
-
-class ClipTower:
-    """The facts of an open_clip `VisionTransformer`, or why it takes no tokens."""
 
     prefix_tokens: int = 1
 
@@ -78,6 +51,7 @@ class ClipTower:
             self.recomputes: bool = visual.transformer.grad_checkpointing
 
     def embed(self, images: Tensor) -> Tensor:
+        """Return the input of the first block (B, prefix_tokens + patches, width)."""
         visual = self.visual
         position = visual.positional_embedding
         patches = visual.conv1(images).flatten(2).transpose(1, 2)
@@ -87,26 +61,67 @@ class ClipTower:
         return torch.cat([cls, patches], dim=1)
 
     def norm_first(self, tokens: Tensor) -> Tensor:
+        """Return tokens after the norm before the first block."""
         return self.visual.ln_pre(tokens)
 
     def blocks(self, n_ctx: int) -> list[Callable[[Tensor], Tensor]]:
+        """Return the blocks for sequences with n_ctx tokens after the prefix."""
         blocks = self.visual.transformer.resblocks
         if not are_standard(blocks):
             return list(blocks)
-        run: list[Callable[[Tensor], Tensor]] = []
-        for block in blocks:
-            is_last = len(run) == len(blocks) - 1
-            run.append(partial(_run_block, block, class_token_only=is_last))
-        return run
+        *others, last = blocks
+        run = [partial(_run_block, block) for block in others]
+        return [*run, partial(_run_block, last, class_token_only=True)]
 
     def pool(self, x: Tensor) -> Tensor:
+        """Return features (B, d) from the last block's output."""
         x = self.visual.ln_post(x[:, 0])
         if self.visual.proj is None:
             return x
         return x @ self.visual.proj
 
 
-def image_tower(visual: nn.Module) -> ImageTower:
+class TimmTower:
+    """The facts of timm's vision transformers in open_clip's `TimmModel`, as those of
+    `ClipTower`: SigLIP's (no class token, pooling by attention), EVA's and PE's (rotary
+    positions), and plain ones.
+    """
+
+    def __init__(self, visual: TimmModel) -> None:
+        self.visual = visual
+        self.trunk = visual.trunk
+        self.unsupported_reason = _unsupported_reason(visual)
+        self._rotation: Tensor | None = None
+        if not self.unsupported_reason:
+            self.width: int = self.trunk.embed_dim
+            self.layers = len(self.trunk.blocks)
+            self.patch_size: int = self.trunk.patch_embed.feat_ratio()
+            self.prefix_tokens: int = self.trunk.num_prefix_tokens
+            self.recomputes: bool = self.trunk.grad_checkpointing
+
+    def embed(self, images: Tensor) -> Tensor:
+        trunk = self.trunk
+        x = trunk._pos_embed(trunk.patch_embed(images))
+        if isinstance(x, tuple):
+            x, self._rotation = x
+        return trunk.norm_pre(x)
+
+    def norm_first(self, tokens: Tensor) -> Tensor:
+        return self.trunk.norm_pre(tokens)
+
+    def blocks(self, n_ctx: int) -> list[Callable[[Tensor], Tensor]]:
+        """Return the blocks; rotary positions leave the n_ctx tokens as they are."""
+        if self._rotation is None:
+            return list(self.trunk.blocks)
+        rotation = _with_unrotated(self._rotation, n_ctx)
+        return [partial(block, rope=rotation) for block in self.trunk.blocks]
+
+    def pool(self, x: Tensor) -> Tensor:
+        x = self.trunk.forward_head(self.trunk.norm(x))
+        return self.visual.head(x)
+
+
+def image_tower(visual: nn.Module) -> ClipTower | TimmTower:
     """Return the facts of an image tower."""
     from open_clip.timm_model import TimmModel
 
@@ -163,11 +178,9 @@ def encode_prompted_images(
 
 
 def _run_block(
-    block: ResidualAttentionBlock, x: Tensor, class_token_only: bool
+    block: ResidualAttentionBlock, x: Tensor, class_token_only: bool = False
 ) -> Tensor:
-    """Return the block's output, (B, L, width), or (B, 1, width), as nothing reads the
-    last block's other outputs.
-    """
+    """Return the block's output (B, L, width), or only (B, 1, width), which is read."""
     if class_token_only:
         class_token = x[:, :1]
         q, k, v = qkv(block, x[:, :1], x)
@@ -175,3 +188,28 @@ def _run_block(
     else:
         q, k, v = qkv(block, x)
     return attention_output_and_mlp(block, x, scaled_dot_product_attention(q, k, v))
+
+
+def _with_unrotated(rotation: Tensor, n_ctx: int) -> Tensor:
+    """Return sines and cosines behind those of n_ctx tokens without a position."""
+    sines, cosines = rotation.chunk(2, -1)
+    zeros = torch.zeros_like(sines[:1]).expand(n_ctx, -1)
+    ones = torch.ones_like(cosines[:1]).expand(n_ctx, -1)
+    sines = torch.cat([zeros, sines])
+    cosines = torch.cat([ones, cosines])
+    return torch.cat([sines, cosines], dim=-1)
+
+
+def _unsupported_reason(visual: TimmModel) -> str:
+    from timm.models.eva import Eva
+    from timm.models.vision_transformer import VisionTransformer
+
+    trunk = visual.trunk
+    # a subclass may compute something else
+    if type(trunk) not in (VisionTransformer, Eva):
+        return f"this image tower is timm's {type(trunk).__name__}"
+    if getattr(trunk, "rope_mixed", False):
+        return "this image tower of timm has rotary positions of its own in every block"
+    if trunk.attn_pool is None and trunk.global_pool != "token":
+        return "this image tower of timm reads its result neither from a class token nor by attention"
+    return ""

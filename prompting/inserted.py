@@ -41,9 +41,7 @@ class Insertion(NamedTuple):
 def encode_inserted_text(
     clip: CLIP, batch: TokenBatch, vectors: Tensor, insertion: Insertion
 ) -> Tensor:
-    """Return the end token (B, width) of sentences, after ln_final, with vectors
-    (blocks, n_ctx, width).
-    """
+    """Return end tokens (B, width) after ln_final, with vectors (blocks, n_ctx, width)."""
     with torch.no_grad():
         x = clip.token_embedding(batch.ids)
         x = x + clip.positional_embedding[: x.shape[1]]

@@ -25,9 +25,7 @@ MAX_CLASS_FEATURES = 1 << 16
 
 
 class LRUCache(Generic[T]):
-    """Values by key; the least recently used go when their sizes exceed `capacity`, but
-    one always stays.
-    """
+    """Values by key; the least recently used go beyond a total size of `capacity`."""
 
     def __init__(self, capacity: int) -> None:
         self.capacity = capacity
@@ -39,9 +37,7 @@ class LRUCache(Generic[T]):
         return len(self._kept)
 
     def get(self, key: Hashable, size: int, make: Callable[[], T]) -> T:
-        """Return the value of `key`, made by `make` unless it is kept; it takes `size`
-        of the capacity.
-        """
+        """Return the value of `key`, made by `make` unless kept, as one of `size`."""
         if key in self._kept:
             self._kept[key] = self._kept.pop(key)
             return self._kept[key][1]

@@ -109,16 +109,12 @@ class PromptedCLIP(nn.Module):
         self.register_load_state_dict_post_hook(PromptedCLIP._clear_caches)
 
     def compile_image_tower(self) -> PromptedCLIP:
-        """Have `torch.compile` fuse the image tower with its prompt tokens; the first
-        batch takes a minute or so.
-        """
+        """Have `torch.compile` fuse the image tower; the first batch takes a minute or so."""
         self._encode_prompted_images = torch.compile(encode_prompted_images)
         return self
 
     def contexts(self) -> Contexts:
-        """Return the prompt's vectors, for `encode_images` and `encode_classes` when a
-        step needs both.
-        """
+        """Return the prompt's vectors, for a step that needs them twice."""
         if self.prompt is None:
             return Contexts()
         return self.prompt.contexts()
@@ -205,8 +201,7 @@ class PromptedCLIP(nn.Module):
             if contexts.class_map is not None:
                 known = self._constant_features(classes, prompted, unit_templates)
                 with full_precision(known):
-                    vectors = contexts.class_map(known)
-                class_vectors = ClassVectors(contexts.class_block, vectors)
+                    class_vectors = contexts.class_block, contexts.class_map(known)
             text = self._text_vectors(classes, contexts, rows, task)
             batches = self._prompt_tokens(classes, text.shape[-2])
             features = unit(self._encode_batches(batches, text, class_vectors))
@@ -228,9 +223,7 @@ class PromptedCLIP(nn.Module):
         rows: Tensor | None,
         task: str | None,
     ) -> Tensor:
-        """Return the vectors (layers, n_ctx, width) or (layers, classes, n_ctx, width)
-        around class names.
-        """
+        """Return the vectors around class names, (layers[, classes], n_ctx, width)."""
         if contexts.text_map is not None:
             return contexts.text_map(self._encode_names, classes, task, rows)
         text = layered(given(contexts.text))
@@ -239,9 +232,7 @@ class PromptedCLIP(nn.Module):
         return text
 
     def _encode_names(self, names: Sequence[str], text: Tensor) -> Tensor:
-        """Return features (names, d), not normalised, of names behind vectors (n_ctx,
-        width) or (names, n_ctx, width).
-        """
+        """Return features (names, d) of names behind vectors ([names,] n_ctx, width)."""
         text = text.unsqueeze(0)
         if text.dim() == 4:
             text = rows_of(text, 1, None, len(names))
@@ -249,9 +240,7 @@ class PromptedCLIP(nn.Module):
         return self._encode_batches(batches, text)
 
     def _check_names(self, names: Sequence[str], text: Tensor) -> Tensor:
-        """Return zeros in the place of `_encode_names`, which would raise the same
-        errors.
-        """
+        """Return zeros in the place of `_encode_names`, or raise the same errors."""
         self._name_tokens(tuple(names), text.shape[-2], "end")
         return text.new_zeros(len(names), clip_shape(self.clip).embed_dim)
 
@@ -260,7 +249,6 @@ class PromptedCLIP(nn.Module):
     ) -> Tensor:
         """Return features (C, d) of one sentence a class with inserted vectors."""
         batches = self._sentence_tokens(classes, templates)
-        batches = [batch.to(self.clip.logit_scale.device) for batch in batches]
         text, features = given(contexts.text), []
         for batch in batches:
             ends = encode_inserted_text(self.clip, batch, text, contexts.insertion)
@@ -293,11 +281,8 @@ class PromptedCLIP(nn.Module):
         sentences = []
         for template in templates:
             sentences += [template.replace("{}", plain_name(name)) for name in classes]
-        length = self.clip.positional_embedding.shape[0]
-        max_tokens = self._limit(self.max_tokens, MAX_TOKENS)
-        return tokenize_sentences(
-            self.tokenizer, sentences, length, self.trim_padding, max_tokens
-        )
+        batches = tokenize_sentences(self.tokenizer, sentences, *self._token_limits())
+        return [batch.to(self.clip.logit_scale.device) for batch in batches]
 
     def _encode_batches(
         self,
@@ -305,11 +290,9 @@ class PromptedCLIP(nn.Module):
         text: Tensor,
         class_vectors: ClassVectors | None = None,
     ) -> Tensor:
-        """Return features (C, d), not normalised; the backward pass computes those
-        beyond `max_cached_classes` again.
-        """
+        """Return features (C, d); those beyond `max_cached_classes` by checkpointing."""
         prefix = None
-        if text.dim() == 3 and class_vectors is None:
+        if class_vectors is None:
             prefix = self._shared_prefix(batches, text)
         cached = float("inf")
         if torch.is_grad_enabled() and text.requires_grad:
@@ -324,8 +307,7 @@ class PromptedCLIP(nn.Module):
                 contexts = text[:, batch.rows]
             replaced = class_vectors
             if class_vectors is not None:
-                vectors = class_vectors.vectors[batch.rows]
-                replaced = ClassVectors(class_vectors.block, vectors)
+                replaced = class_vectors[0], class_vectors[1][batch.rows]
             inputs = (self.clip, batch, contexts, prefix, replaced)
             cached -= len(batch.ids)
             if cached >= 0:
@@ -343,7 +325,7 @@ class PromptedCLIP(nn.Module):
     def _shared_prefix(self, batches: list[TokenBatch], text: Tensor) -> Prefix | None:
         """Return what names behind shared vectors have in common; None for one name."""
         count = sum(len(batch.ids) for batch in batches)
-        if not self.share_prefix or count == 1:
+        if not self.share_prefix or text.dim() == 4 or count == 1:
             return None
         return encode_prefix(self.clip, batches[0], text)
 
@@ -376,12 +358,16 @@ class PromptedCLIP(nn.Module):
         return self.logits(image_features, class_features)
 
     def train(self, mode: bool = True) -> PromptedCLIP:
-        """Change the mode of the prompt only (dropout); the backbone stays in
-        evaluation mode.
-        """
+        """Change the mode of the prompt (dropout); the backbone stays in evaluation mode."""
         super().train(mode)
         self.clip.eval()
         return self
+
+    def _token_limits(self) -> tuple[int, bool, int]:
+        """Return the last arguments of `tokenize_prompts` and `tokenize_sentences`."""
+        length = self.clip.positional_embedding.shape[0]
+        max_tokens = self._limit(self.max_tokens, MAX_TOKENS)
+        return length, self.trim_padding, max_tokens
 
     def _limit(self, value: int | None, by_device: dict[str, int]) -> int:
         if value is not None:
@@ -402,17 +388,10 @@ class PromptedCLIP(nn.Module):
         self, names: tuple[str, ...], n_ctx: int, position: str
     ) -> list[TokenBatch]:
         def make() -> list[TokenBatch]:
-            length = self.clip.positional_embedding.shape[0]
-            max_tokens = self._limit(self.max_tokens, MAX_TOKENS)
+            limits = self._token_limits()
             with torch.inference_mode(False):
                 batches = tokenize_prompts(
-                    self.tokenizer,
-                    names,
-                    n_ctx,
-                    position,
-                    length,
-                    self.trim_padding,
-                    max_tokens,
+                    self.tokenizer, names, n_ctx, position, *limits
                 )
                 return [batch.to(self.clip.logit_scale.device) for batch in batches]
 
@@ -425,31 +404,21 @@ class PromptedCLIP(nn.Module):
         templates: tuple[str, ...],
         unit_templates: bool = True,
     ) -> Tensor:
-        def encode() -> Tensor:
-            return self._encode_sentences(classes, templates, unit_templates)
-
-        key = (classes, templates, unit_templates)
-        return self._class_features.get(key, len(classes), encode)
-
-    def _encode_sentences(
-        self, classes: tuple[str, ...], templates: tuple[str, ...], unit_templates: bool
-    ) -> Tensor:
-        device = self.clip.logit_scale.device
         # Ordinary float32 tensors, whatever mode the first caller is in: a later one
         # may train with them.
-        with (
-            torch.inference_mode(False),
-            torch.no_grad(),
-            full_precision(self.clip.logit_scale),
-        ):
+        @torch.inference_mode(False)
+        @torch.no_grad()
+        @full_precision(self.clip.logit_scale)
+        def encode() -> Tensor:
             batches = self._sentence_tokens(classes, templates)
-            batches = [batch.to(device) for batch in batches]
             encoded = [encode_tokens(self.clip, batch) for batch in batches]
             features = in_order(encoded, batches)
             if unit_templates:
                 features = unit(features)
-            mean = features.view(len(templates), len(classes), -1).mean(0)
-            return unit(mean)
+            return unit(features.view(len(templates), len(classes), -1).mean(0))
+
+        key = (classes, templates, unit_templates)
+        return self._class_features.get(key, len(classes), encode)
 
     def _apply(self, *args, **kwargs) -> PromptedCLIP:
         self._clear_caches()
@@ -461,9 +430,7 @@ class PromptedCLIP(nn.Module):
 
 
 def count_parameters(clip: CLIP, prompt: nn.Module | None = None) -> dict[str, int]:
-    """Return the four counts of an ELEVATER prediction file: trainable, all, image
-    tower, backbone (both towers).
-    """
+    """Return the four counts of an ELEVATER prediction file."""
     backbone = _count(clip.parameters())
     learned: list[nn.Parameter] = []
     if prompt is not None:
@@ -482,9 +449,7 @@ def _count(parameters: Iterable[nn.Parameter]) -> int:
 
 
 def _encode_again(clip: CLIP, batch: TokenBatch, *inputs) -> Tensor:
-    """Run `encode_tokens` for one of many batches that the backward pass computes
-    again.
-    """
+    """Run `encode_tokens` for a batch that the backward pass computes again."""
     if not batch.ids.is_cuda:
         release_free_memory()
     return encode_tokens(clip, batch, *inputs)

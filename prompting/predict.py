@@ -38,10 +38,9 @@ from toolkit.common.images import (
     read_image,
     resize,
 )
+from toolkit.common.text import naming
 
 logger = logging.getLogger(__name__)
-
-FILE = "prompts.safetensors"
 
 BATCHES_AHEAD = 2  # read while one is scored
 PREPROCESSING_TYPES = {
@@ -138,11 +137,9 @@ class Predictor:
         table = self.probabilities(images, classes, task, batch_size, errors)
         ranked = table.sort(dim=1, descending=True, stable=True)
         predictions = []
-        for columns, values in zip(
-            ranked.indices.tolist(), ranked.values.tolist(), strict=True
-        ):
-            ordered = [names[column] for column in columns]
-            predictions.append(list(zip(ordered, values, strict=True)))
+        for columns, values in zip(ranked.indices, ranked.values, strict=True):
+            ordered = [names[column] for column in columns.tolist()]
+            predictions.append(list(zip(ordered, values.tolist(), strict=True)))
         for position in sorted(errors or ()):
             predictions.insert(position, [])
         return predictions
@@ -224,9 +221,7 @@ class Predictor:
             pool.shutdown(cancel_futures=True)
 
     def _submit(self, pool: ThreadPoolExecutor, image: ImageSource) -> Future[Tensor]:
-        """Prepare a file in the pool, and an opened image at once, as two threads must
-        not load it.
-        """
+        """Prepare a file in the pool, an opened image at once: threads must not share it."""
         if not isinstance(image, Image.Image):
             return pool.submit(self.prepare, image)
         done: Future[Tensor] = Future()
@@ -237,9 +232,7 @@ class Predictor:
         return done
 
     def prepare(self, image: ImageSource) -> Tensor:
-        """Return an image as the backbone takes it: upright, RGB, resized and
-        normalised, (3, S, S).
-        """
+        """Return an image (3, S, S): upright, RGB, resized and normalised."""
         preprocessing = self.preprocessing
         pixels = resize(
             read_image(image, preprocessing.background),
@@ -271,7 +264,12 @@ class Predictor:
             return names, None
         if classes is None:
             return names, torch.arange(len(names))
-        return names, torch.tensor([_row(name, trained) for name in names])
+        for name in names:
+            if name not in trained:
+                raise ValueError(
+                    f"the prompt has parameters for each of its own classes; {name!r} is none of them"
+                )
+        return names, torch.tensor([trained.index(name) for name in names])
 
     def _check_words(self, names: list[str], accepted: bool) -> None:
         """Raise ValueError for two names that are the same text to CLIP, or words that
@@ -295,18 +293,13 @@ class Predictor:
         return known.get(self.task_name(task))
 
     def task_name(self, task: str | None = None) -> str | None:
-        """Return the task, by default the only one of the training; None if there are
-        several.
-        """
+        """Return the task, by default the only one of the training, or None."""
         if task is None and len(self.classes) == 1:
             return next(iter(self.classes))
         return task
 
     def _trained_classes(self, task: str | None, needed: bool) -> list[str]:
-        """Return the classes of a task of the training, by default of the only one.
-
-        Raises ValueError if it is not known.
-        """
+        """Return the classes of a task of the training, by default of the only one."""
         known = ", ".join(self.classes) or "none"
         needs_task = self.model.needs_task
         if task is not None:
@@ -344,7 +337,7 @@ def load(
         path = hub.download(str(path))
     path = Path(path).expanduser()
     if path.is_dir():
-        path = path / FILE
+        path = path / hub.FILE
     prompt, metadata = load_prompts(path)
     if backbone or pretrained:
         name = backbone or metadata.get("backbone") or "pocket"
@@ -352,10 +345,8 @@ def load(
     else:
         model = _load_stored_backbone(path, metadata, device)
     model.check_record(metadata, str(path))
-    try:
+    with naming(path):
         return Predictor(model, prompt.to(device), metadata, force)
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from None
 
 
 def load_zero_shot(
@@ -410,11 +401,8 @@ def _load_stored_backbone(
             )
         name = os.path.abspath(name)  # never a known model that is called like it
     pretrained = str(metadata.get("pretrained") or "") or None
-    if (
-        pretrained
-        and metadata.get("pretrained_is_path")
-        and not Path(pretrained).is_file()
-    ):
+    is_path = metadata.get("pretrained_is_path")
+    if pretrained and is_path and not Path(pretrained).is_file():
         raise FileNotFoundError(
             f"{path}: the weights of its backbone {name} are a file called {pretrained}: give it with --pretrained PATH"
         )
@@ -428,60 +416,37 @@ def _load_stored_backbone(
 
 
 def _checked_classes(value: object) -> dict[str, list[str]]:
-    """Return the classes of an untrusted file.
-
-    Raises ValueError unless they are lists of names by task.
-    """
+    """Return the classes of an untrusted file, lists of names by task."""
     message = "its metadata 'classes' are no lists of names by task"
     if not isinstance(value, dict):
         raise ValueError(message)
     for names in value.values():
-        if not isinstance(names, list) or not all(
-            isinstance(name, str) for name in names
-        ):
+        if not isinstance(names, list) or set(map(type, names)) - {str}:
             raise ValueError(message)
     return dict(value)
 
 
 def _checked_preprocessing(value: object) -> dict:
-    """Return the preprocessing of an untrusted file.
-
-    Raises ValueError naming a key that can't be used.
-    """
+    """Return the preprocessing of an untrusted file; ValueError names a wrong key."""
     if not isinstance(value, dict):
         value = {"preprocessing": value}
     for key, setting in value.items():
-        right = key in PREPROCESSING_TYPES and isinstance(
-            setting, PREPROCESSING_TYPES[key]
-        )
+        right = isinstance(setting, PREPROCESSING_TYPES.get(key, ()))
         if right and isinstance(setting, list):
-            right = len(setting) == 3 and all(
-                isinstance(number, int | float) for number in setting
-            )
+            numbers = [number for number in setting if isinstance(number, int | float)]
+            right = len(numbers) == len(setting) == 3
         if not right:
             raise ValueError(
                 f"its metadata 'preprocessing' can't be used: {key} is {str(setting)[:40]!r}"
             )
-    interpolation = str(value.get("interpolation", "bicubic"))
-    if interpolation not in INTERPOLATIONS:
-        raise ValueError(
-            f"its interpolation {interpolation[:40]!r} is none of {', '.join(INTERPOLATIONS)}"
-        )
-    background = str(value.get("background", "none"))
-    if background not in BACKGROUNDS:
-        raise ValueError(
-            f"its background {background[:40]!r} is none of {', '.join(BACKGROUNDS)}"
-        )
+    known = {"interpolation": INTERPOLATIONS, "background": BACKGROUNDS}
+    for key, choices in known.items():
+        chosen = value.get(key)
+        if isinstance(chosen, str) and chosen not in choices:
+            raise ValueError(
+                f"its {key} {chosen[:40]!r} is none of {', '.join(choices)}"
+            )
     return dict(value)
-
-
-def _row(name: str, trained: list[str]) -> int:
-    """Return a class's row of class-specific contexts."""
-    if name not in trained:
-        raise ValueError(
-            f"the prompt has parameters for each of its own classes; {name!r} is none of them"
-        )
-    return trained.index(name)
 
 
 def _batches(

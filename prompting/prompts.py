@@ -4,6 +4,7 @@ define the positions at which these enter CLIP.
 A new method is a subclass of `Prompt` with a `kind`, decorated with `@register`.
 """
 
+import functools
 import importlib
 import inspect
 import math
@@ -18,11 +19,9 @@ PROMPT_KINDS: dict[str, type["Prompt"]] = {}
 # that register kinds beside this one
 KIND_MODULES = (
     "prompting.anchored",
-    "prompting.class_aware",
     "prompting.deep",
-    "prompting.head",
+    "prompting.name_aware",
     "prompting.representation",
-    "prompting.task_aware",
     "prompting.unified",
 )
 
@@ -74,15 +73,17 @@ class Contexts(NamedTuple):
 class Prompt(nn.Module):
     """Base of all prompts.
 
-    position: of the class name relative to the text context. fixed_words: between the
-    context and the class name; last_words: right behind the name, with their
-    punctuation (", a type of pet"). visual_before_norm: visual vectors of the first layer
-    pass the image tower's ln_pre. task_templates: class features without a text context
-    are the mean over each task's own templates, as zero-shot CLIP's are. logit_scale: in the
-    place of the backbone's own, if not None.
+    arguments: of the constructor. position: of the class name relative to the text
+    context. fixed_words: between the context and the class name; last_words: right
+    behind the name, with their punctuation (", a type of pet"). visual_before_norm:
+    visual vectors of the first layer pass the image tower's ln_pre. task_templates:
+    class features without a text context are the mean over each task's own templates,
+    as zero-shot CLIP's are. logit_scale: in the place of the backbone's own, if not
+    None.
     """
 
     kind: ClassVar[str]
+    arguments: dict[str, Any]
     position: str = "end"
     fixed_words: str = ""
     last_words: str = ""
@@ -90,21 +91,40 @@ class Prompt(nn.Module):
     logit_scale: float | None = None
     task_templates: ClassVar[bool] = False
 
+    def __init_subclass__(cls) -> None:
+        """Have the constructor keep its arguments, for `config`."""
+        super().__init_subclass__()
+        construct = cls.__init__
+        signature = inspect.signature(cls)
+
+        @functools.wraps(construct)
+        def construct_and_keep(self: Prompt, *args: Any, **kwargs: Any) -> None:
+            construct(self, *args, **kwargs)
+            bound = signature.bind(*args, **kwargs)
+            bound.apply_defaults()
+            bound.arguments.pop("init", None)  # values, which the state holds
+            self.arguments = dict(bound.arguments)
+
+        cls.__init__ = construct_and_keep  # type: ignore[assignment]
+
     def contexts(self) -> Contexts:
         """Return the context vectors, differentiable with respect to the parameters."""
         raise NotImplementedError
 
     def complete_state(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Return a stored state with the tensors that another task's prompt does not
-        have; by default as it is.
-        """
+        """Return a stored state with tensors that another task's prompt does not have."""
         return state
 
     def config(self) -> dict:
-        """Return plain JSON from which `build_prompt` makes the same module again;
-        "kind" names the class.
+        """Return plain JSON from which `build_prompt` makes the same module again: the
+        arguments of the constructor without "init"; "kind" names the class.
         """
-        raise NotImplementedError
+        config: dict[str, Any] = {"kind": self.kind}
+        for name, value in self.arguments.items():
+            if isinstance(value, Prompt):
+                value = value.config()
+            config[name] = value
+        return config
 
     def describe(self) -> str:
         """Return the kind of prompt and its sizes in words."""
@@ -137,20 +157,15 @@ def build_prompt(config: dict) -> Prompt:
     _check_names(kind, arguments)
     try:
         return PROMPT_KINDS[kind](**arguments)
-    except (
-        TypeError,
-        AttributeError,
-        RuntimeError,
-    ) as error:  # values of other kinds, or sizes beyond all memory
+    # values of other kinds, or sizes beyond all memory
+    except (TypeError, AttributeError, RuntimeError) as error:
         raise ValueError(
             f"the configuration of a {kind!r} prompt does not fit: {error}"
         ) from None
 
 
 def _check_names(kind: str, arguments: dict) -> None:
-    """Raise ValueError naming the arguments that a kind of prompt does not take, or
-    lacks.
-    """
+    """Raise ValueError naming unknown or missing arguments of a kind of prompt."""
     parameters = inspect.signature(PROMPT_KINDS[kind]).parameters
     unknown = sorted(set(arguments) - set(parameters))
     if unknown:
@@ -214,16 +229,9 @@ class TextPrompt(Prompt):
         return Contexts(text=self.ctx.unsqueeze(0))
 
     def config(self) -> dict:
-        *classes, n_ctx, width = self.ctx.shape
-        config = {
-            "kind": self.kind,
-            "n_ctx": n_ctx,
-            "width": width,
-            "classes": classes[0] if classes else None,
-            "position": self.position,
-        }
-        if self.fixed_words:
-            config["fixed_words"] = self.fixed_words
+        config = super().config()
+        if not self.fixed_words:
+            config.pop("fixed_words", None)
         return config
 
     def describe(self) -> str:
@@ -277,15 +285,6 @@ class VisualPrompt(Prompt):
         else:
             self.register_parameter("embeddings_deep", None)
         self.dropout = nn.Dropout(dropout)
-        self._config: dict[str, Any] = {
-            "kind": self.kind,
-            "n_ctx": n_ctx,
-            "width": width,
-            "layers": layers,
-            "patch_size": patch_size,
-            "dropout": dropout,
-            "project": project,
-        }
 
     def tokens(self) -> Tensor:
         """Return the tokens of all layers (layers, n_ctx, width), before dropout."""
@@ -298,15 +297,12 @@ class VisualPrompt(Prompt):
         with full_precision(self.embeddings):
             return Contexts(visual=self.dropout(self.tokens()))
 
-    def config(self) -> dict:
-        return dict(self._config)
-
     def describe(self) -> str:
-        layers = self._config["layers"]
+        sizes = self.arguments
         depth = "shallow visual prompt"
-        if layers > 1:
-            depth = f"deep visual prompt in {layers} layers"
-        return f"a {depth} of {self._config['n_ctx']} vectors, {self._config['width']} wide"
+        if sizes["layers"] > 1:
+            depth = f"deep visual prompt in {sizes['layers']} layers"
+        return f"a {depth} of {sizes['n_ctx']} vectors, {sizes['width']} wide"
 
 
 def check_init(init: Tensor, n_ctx: int, width: int) -> None:

@@ -1,13 +1,20 @@
 """Vectors of a space of their own that are mapped into both towers (MMRL, MMRL++)."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from prompting.inserted import Insertion
 from prompting.prompts import Contexts, Prompt, check_positive, full_precision, register
+
+
+class LinearMaps(nn.ModuleList):
+    """A linear map for each block."""
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Return the vectors of all blocks (blocks, n_ctx, width)."""
+        return torch.stack([map_(tokens) for map_ in self])
 
 
 @register
@@ -22,8 +29,6 @@ class MMRLPrompt(Prompt):
     kind = "mmrl"
     method = "MMRL"  # in descriptions
     task_templates = True
-    text_maps: Any  # a map for each block, or one of all blocks
-    image_maps: Any
 
     def __init__(
         self,
@@ -42,46 +47,32 @@ class MMRLPrompt(Prompt):
         check_blocks(blocks)
         self.tokens = nn.Parameter(torch.empty(n_ctx, rep_dim).normal_(std=0.02))
         self.blocks = list(blocks)
-        self.weight_of_class_token = weight
+        self.weight = weight
         self.logit_scale = logit_scale
-        self._sizes = {
-            "n_ctx": n_ctx,
-            "rep_dim": rep_dim,
-            "text_width": text_width,
-            "image_width": image_width,
-            "dim": dim,
-        }
-        self.build_maps()
+        self.text_maps = self.make_maps(rep_dim, text_width)
+        self.image_maps = self.make_maps(rep_dim, image_width)
+        self.make_projection(image_width, dim)
 
-    def build_maps(self) -> None:
-        """Make the maps of the vectors and the projection of their outputs."""
-        sizes = self._sizes
-        for name in ("text", "image"):
-            maps = [
-                nn.Linear(sizes["rep_dim"], sizes[f"{name}_width"]) for _ in self.blocks
-            ]
-            self.add_module(f"{name}_maps", nn.ModuleList(maps))
-        width = sizes["image_width"]
-        projection = torch.empty(width, sizes["dim"]).normal_(std=width**-0.5)
+    def make_maps(self, rep_dim: int, width: int) -> nn.Module:
+        """Return the maps of the vectors to one tower's width."""
+        return LinearMaps(nn.Linear(rep_dim, width) for _ in self.blocks)
+
+    def make_projection(self, width: int, dim: int) -> None:
+        """Make the projection of the vectors' outputs."""
+        projection = torch.empty(width, dim).normal_(std=width**-0.5)
         self.projection = nn.Parameter(projection)
 
+    def insertion(self) -> Insertion:
+        """Return how the vectors enter both towers."""
+        return Insertion(self.blocks, 1.0, self.projection, False, self.weight)
+
     def contexts(self) -> Contexts:
-        insertion = Insertion(
-            self.blocks, 1.0, self.projection, False, self.weight_of_class_token
-        )
         with full_precision(self.tokens):
-            text = torch.stack([map_(self.tokens) for map_ in self.text_maps])
-            visual = torch.stack([map_(self.tokens) for map_ in self.image_maps])
-            return Contexts(text=text, visual=visual, insertion=insertion)
+            text, visual = self.text_maps(self.tokens), self.image_maps(self.tokens)
+            return Contexts(text=text, visual=visual, insertion=self.insertion())
 
     def config(self) -> dict:
-        return {
-            "kind": self.kind,
-            **self._sizes,
-            "blocks": self.blocks,
-            "weight": self.weight_of_class_token,
-            "logit_scale": self.logit_scale,
-        }
+        return super().config() | {"blocks": self.blocks}
 
     def describe(self) -> str:
         n_ctx, rep_dim = self.tokens.shape
@@ -152,37 +143,24 @@ class MMRLPPPrompt(MMRLPrompt):
         sizes = (n_ctx, rep_dim, text_width, image_width, dim)
         super().__init__(*sizes, blocks, weight, logit_scale)
 
-    def build_maps(self) -> None:
-        sizes, (map_rank, projection_rank) = self._sizes, self.ranks
-        for name in ("text", "image"):
-            maps = LowRankMaps(
-                sizes["rep_dim"], sizes[f"{name}_width"], map_rank, len(self.blocks)
-            )
-            self.add_module(f"{name}_maps", maps)
-        change = torch.empty(sizes["image_width"], projection_rank)
+    def make_maps(self, rep_dim: int, width: int) -> nn.Module:
+        return LowRankMaps(rep_dim, width, self.ranks[0], len(self.blocks))
+
+    def make_projection(self, width: int, dim: int) -> None:
+        change = torch.empty(width, self.ranks[1])
         nn.init.kaiming_uniform_(change, a=5**0.5)
         self.projection_a = nn.Parameter(change)
-        self.projection_b = nn.Parameter(torch.zeros(projection_rank, sizes["dim"]))
+        self.projection_b = nn.Parameter(torch.zeros(self.ranks[1], dim))
 
-    def contexts(self) -> Contexts:
-        with full_precision(self.tokens):
-            insertion = Insertion(
-                self.blocks,
-                self.share,
-                self.projection_a @ self.projection_b,
-                True,
-                self.weight_of_class_token,
-            )
-            text, visual = self.text_maps(self.tokens), self.image_maps(self.tokens)
-            return Contexts(text=text, visual=visual, insertion=insertion)
+    def insertion(self) -> Insertion:
+        projection = self.projection_a @ self.projection_b
+        return Insertion(self.blocks, self.share, projection, True, self.weight)
 
     def config(self) -> dict:
-        map_rank, projection_rank = self.ranks
-        return super().config() | {
-            "share": self.share,
-            "map_rank": map_rank,
-            "projection_rank": projection_rank,
-        }
+        config = super().config()
+        for name in ("share", "map_rank", "projection_rank"):
+            config[name] = config.pop(name)  # behind those of MMRL
+        return config
 
 
 def check_blocks(blocks: Sequence[int]) -> None:

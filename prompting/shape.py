@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -60,9 +59,8 @@ def check_fits(prompt: Prompt, clip: CLIP) -> Contexts:
     tower takes no visual prompt.
     """
     training = prompt.training
-    prompt.eval()
     with torch.no_grad():
-        contexts = prompt.contexts()
+        contexts = prompt.eval().contexts()
     prompt.train(training)
     text, visual, offsets = contexts.text, contexts.visual, contexts.class_offsets
     shape = clip_shape(clip)
@@ -73,16 +71,13 @@ def check_fits(prompt: Prompt, clip: CLIP) -> Contexts:
     if text is not None:
         text = text.unsqueeze(0) if text.dim() == 2 else text
         _check_text(text, shape)
-        deep = len(text) > 1 or contexts.class_map is not None
-        deep = deep or contexts.insertion is not None
+        replaces = contexts.class_map is not None or contexts.insertion is not None
+        deep = replaces or len(text) > 1
         if deep and not are_standard(clip.transformer.resblocks):
             raise ValueError(
                 "deep text prompts need a text tower of open_clip's standard blocks"
             )
-    if contexts.class_map is not None:
-        _check_class_map(contexts, shape)
-    if contexts.text_map is not None:
-        _check_map_width(contexts.text_map, shape)
+    _check_maps(contexts, shape)
     if visual is not None:
         _check_visual(visual, shape)
     if contexts.insertion is not None:
@@ -106,22 +101,18 @@ def _check_text(text: Tensor, shape: ClipShape) -> None:
         )
 
 
-def _check_class_map(contexts: Contexts, shape: ClipShape) -> None:
-    if not contexts.class_block < shape.text_layers:
+def _check_maps(contexts: Contexts, shape: ClipShape) -> None:
+    if contexts.class_block >= shape.text_layers:
         raise ValueError(
             f"class vectors enter before block {contexts.class_block}; the text tower "
             f"has blocks 0 to {shape.text_layers - 1}"
         )
-    _check_map_width(contexts.class_map, shape)
-
-
-def _check_map_width(map_: Callable | None, shape: ClipShape) -> None:
-    """Raise ValueError if a map of features is for features of another width."""
-    dim = getattr(map_, "dim", shape.embed_dim)
-    if dim != shape.embed_dim:
-        raise ValueError(
-            f"the prompt's map takes features {dim} wide, the backbone's are {shape.embed_dim}"
-        )
+    for map_ in (contexts.class_map, contexts.text_map):
+        dim = getattr(map_, "dim", shape.embed_dim)
+        if dim != shape.embed_dim:
+            raise ValueError(
+                f"the prompt's map takes features {dim} wide, the backbone's are {shape.embed_dim}"
+            )
 
 
 def _check_insertion(insertion: Insertion, shape: ClipShape) -> None:

@@ -7,7 +7,7 @@ predecessor before its block, without positional embeddings.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
@@ -21,42 +21,21 @@ if TYPE_CHECKING:
     from open_clip import CLIP
 
 
-class ClassVectors(NamedTuple):
-    """Vectors (B, n_ctx, width) that replace the contexts of each sequence before a
-    block.
-    """
-
-    block: int
-    vectors: Tensor
-
-
+# a block, and the vectors (B, n_ctx, width) that replace the contexts before it
+ClassVectors = tuple[int, Tensor]
 # each block's keys and values (1, heads, P, width / heads) of the first P tokens
 Prefix = list[tuple[Tensor, Tensor]]
 
 
-def is_causal(clip: CLIP) -> bool:
-    """Return True if tokens see only those before them, so that sequences with the same
-    beginning can share its keys and values.
-    """
-    return clip.attn_mask is not None
-
-
-def reads_end_token(clip: CLIP) -> bool:
-    """Return True if the result is read at the end token, False if at the last position,
-    which is padding (SigLIP).
-    """
-    return clip.text_pool_type != "last"
-
-
 def sees_padding(clip: CLIP) -> bool:
-    """Return True if the result depends on padding, which must not be trimmed then."""
-    return not (is_causal(clip) and reads_end_token(clip))
+    """Return True if the result depends on padding, which must not be trimmed then: it
+    is read at the last position (SigLIP), or attention is not causal.
+    """
+    return clip.attn_mask is None or clip.text_pool_type == "last"
 
 
 def check_text_tower(clip: CLIP) -> None:
-    """Raise ValueError unless the text tower reads its result at the end token or at the
-    last position.
-    """
+    """Raise ValueError unless the result is read at the end token or last position."""
     if clip.text_pool_type not in ("argmax", "eos", "last"):
         raise ValueError(
             f"this text tower pools by {clip.text_pool_type!r}; prompts need the end token (argmax, eos) or the last position"
@@ -72,7 +51,7 @@ def encode_prefix(clip: CLIP, batch: TokenBatch, contexts: Tensor) -> Prefix | N
     name, or if a block is not of the standard kind.
     """
     blocks = clip.transformer.resblocks
-    if not is_causal(clip) or not batch.prefix or not are_standard(blocks):
+    if clip.attn_mask is None or not batch.prefix or not are_standard(blocks):
         return None
     ids = batch.ids[:1, : batch.prefix]
     slots = batch.slots[:1, : batch.prefix]
@@ -109,15 +88,14 @@ def encode_tokens(
         first = contexts[0]
     x = _embed(clip, ids, slots, first, start)
     ends = batch.ends - start
-    if not reads_end_token(clip):
+    if clip.text_pool_type == "last":
         ends = torch.full_like(ends, x.shape[1] - 1)
     if are_standard(clip.transformer.resblocks):
         x = _run_blocks(clip, x, ends, slots, contexts, prefix, class_vectors)
     else:
-        length = x.shape[1]
-        mask = None
-        if is_causal(clip):
-            mask = clip.attn_mask[:length, :length]
+        mask = clip.attn_mask
+        if mask is not None:
+            mask = mask[: x.shape[1], : x.shape[1]]
         x = clip.transformer(x, attn_mask=mask)
         rows = torch.arange(len(x), device=x.device)
         x = x[rows, ends]
@@ -156,9 +134,7 @@ def _embed(
 
 
 def _replace(x: Tensor, slots: Tensor, context: Tensor) -> Tensor:
-    """Return x (B, L, width) with a deeper layer's context (n_ctx, width) or (B, n_ctx,
-    width) in the slots.
-    """
+    """Return x (B, L, width) with a deeper layer's context in the slots."""
     with full_precision(x):
         entering = slots.to(context.dtype) @ context
     filled = slots.any(-1, keepdim=True)
@@ -183,13 +159,13 @@ def _run_blocks(
     rows = torch.arange(len(x), device=x.device)
     length = x.shape[1]
     causal_mask = torch.zeros(length, length, dtype=torch.bool, device=x.device)
-    if is_causal(clip):
+    if clip.attn_mask is not None:
         causal_mask = torch.ones_like(causal_mask).triu(1)
     for i, block in enumerate(blocks):
         if contexts is not None and 0 < i < len(contexts):
             x = _replace(x, slots, contexts[i])
-        if class_vectors is not None and i == class_vectors.block:
-            x = _replace(x, slots, class_vectors.vectors)
+        if class_vectors is not None and i == class_vectors[0]:
+            x = _replace(x, slots, class_vectors[1])
         if i < len(blocks) - 1:
             q, k, v = qkv(block, x)
         else:

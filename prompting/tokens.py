@@ -115,29 +115,12 @@ def tokenize_prompts(
             context_length,
         )
     lengths = [n_ctx - before + len(tokens) + 1 for _, tokens in names]
+    length = None
     if not trim_padding:
-        lengths = [context_length - before - len(start)] * len(names)
-    batches = []
-    for rows in _group_by_length(lengths, max_tokens):
-        # tokens of the name itself
-        covered = torch.tensor([names[row][0] for row in rows])
-        covered = covered[:, None]
-        filled, padded = _pad([names[row][1] for row in rows])
-        ends = len(start) + n_ctx + filled.sum(1)
-        length = int(ends.max()) + 1 if trim_padding else context_length
-        ids = _blank(tokenizer, ends, length)
-        column = len(start) + torch.arange(padded.shape[1])
-        is_name = column < len(start) + covered
-        positions = column + torch.where(is_name, before, n_ctx)
-        ids[filled.nonzero()[:, 0], positions[filled]] = padded[filled]
-        slot = torch.arange(n_ctx)
-        slot_positions = len(start) + slot + torch.where(slot < before, 0, covered)
-        slots = torch.zeros(len(rows), length, n_ctx)
-        slots.scatter_(1, slot_positions[:, None], 1.0)
-        prefix = len(start) + before
-        batch = TokenBatch(torch.tensor(rows), ids, ends, slots, prefix)
-        batches.append(batch)
-    return batches
+        length = context_length
+        lengths = [length - before - len(start)] * len(names)
+    groups = _group_by_length(lengths, max_tokens)
+    return _batches(tokenizer, names, groups, n_ctx, before, length)
 
 
 def tokenize_sentences(
@@ -157,21 +140,13 @@ def tokenize_sentences(
     lengths = [len(start) + len(tokens) + 1 for tokens in encoded]
     for sentence, taken in zip(sentences, lengths, strict=True):
         _check_length(repr(sentence), taken, context_length)
+    length = None
     if not trim_padding:
-        lengths = [context_length] * len(encoded)
-    batches = []
-    for rows in _group_by_length(lengths, max_tokens):
-        filled, padded = _pad([encoded[row] for row in rows])
-        ends = len(start) + filled.sum(1)
-        length = int(ends.max()) + 1 if trim_padding else context_length
-        ids = _blank(tokenizer, ends, length)
-        positions = len(start) + torch.arange(padded.shape[1])
-        positions = positions.expand_as(padded)
-        ids[filled.nonzero()[:, 0], positions[filled]] = padded[filled]
-        no_slots = torch.zeros(len(rows), length, 0)
-        batch = TokenBatch(torch.tensor(rows), ids, ends, no_slots, prefix=0)
-        batches.append(batch)
-    return batches
+        length = context_length
+        lengths = [length] * len(encoded)
+    names = [(len(tokens), tokens) for tokens in encoded]
+    groups = _group_by_length(lengths, max_tokens)
+    return _batches(tokenizer, names, groups, 0, 0, length)
 
 
 def words_to_context(clip: CLIP, tokenizer: Tokenizer, text: str) -> Tensor:
@@ -195,14 +170,40 @@ def _start_tokens(tokenizer: Tokenizer) -> list[int]:
     return [tokenizer.sot_token_id]
 
 
-def _blank(tokenizer: Tokenizer, ends: Tensor, length: int) -> Tensor:
-    """Return ids (B, length): start tokens, end tokens at `ends` (B,), padding."""
-    padding = getattr(tokenizer, "pad_token_id", 0)
-    ids = torch.full((len(ends), length), padding)
+def _batches(
+    tokenizer: Tokenizer,
+    names: list[tuple[int, list[int]]],
+    groups: list[list[int]],
+    n_ctx: int,
+    before: int,
+    length: int | None,
+) -> list[TokenBatch]:
+    """Return the sequences of each group of names, of its longest without `length`.
+
+    names: see `_tokenize_name`. before: the number of slots before the name.
+    """
     start = _start_tokens(tokenizer)
-    ids[:, : len(start)] = torch.tensor(start, dtype=torch.long)
-    ids.scatter_(1, ends[:, None], tokenizer.eot_token_id)
-    return ids
+    padding = getattr(tokenizer, "pad_token_id", 0)
+    batches = []
+    for rows in groups:
+        # tokens of the name itself
+        covered = torch.tensor([names[row][0] for row in rows])[:, None]
+        filled, padded = _pad([names[row][1] for row in rows])
+        ends = len(start) + n_ctx + filled.sum(1)
+        ids = torch.full((len(rows), length or int(ends.max()) + 1), padding)
+        ids[:, : len(start)] = torch.tensor(start, dtype=torch.long)
+        ids.scatter_(1, ends[:, None], tokenizer.eot_token_id)
+        column = len(start) + torch.arange(padded.shape[1])
+        is_name = column < len(start) + covered
+        positions = column + torch.where(is_name, before, n_ctx)
+        ids[filled.nonzero()[:, 0], positions[filled]] = padded[filled]
+        slot = torch.arange(n_ctx)
+        slot_positions = len(start) + slot + torch.where(slot < before, 0, covered)
+        slots = torch.zeros(*ids.shape, n_ctx)
+        slots.scatter_(1, slot_positions[:, None], 1.0)
+        prefix = len(start) + before
+        batches.append(TokenBatch(torch.tensor(rows), ids, ends, slots, prefix))
+    return batches
 
 
 def _tokenize_name(tokenizer: Tokenizer, name: str) -> tuple[int, list[int]]:
@@ -231,9 +232,7 @@ def _pad(sequences: list[list[int]]) -> tuple[Tensor, Tensor]:
 
 
 def _group_by_length(lengths: list[int], max_tokens: int) -> list[list[int]]:
-    """Return indices in groups of similar length, each of at most `max_tokens` with its
-    padding (one index at least).
-    """
+    """Return indices in groups of similar length, of `max_tokens` with padding."""
     groups: list[list[int]] = []
     group: list[int] = []
     filled = 0

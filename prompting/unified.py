@@ -84,9 +84,8 @@ class UnifiedPrompt(Prompt):
         self.text, self.visual = text, visual
         self.position = text.position
         self.dim, self.heads, self.layers, self.theta = dim, heads, layers, theta
-        text_width, visual_width = text.config()["width"], visual.config()["width"]
-        self.text_pre, self.text_post = self._maps(text_width)
-        self.visual_pre, self.visual_post = self._maps(visual_width)
+        self.text_pre, self.text_post = self._maps(text.arguments["width"])
+        self.visual_pre, self.visual_post = self._maps(visual.arguments["width"])
         self.mixer: nn.Module
         if theta in ("attention", "per-token"):
             self.mixer = Mixer(dim, heads, layers, across_tokens=theta == "attention")
@@ -117,17 +116,6 @@ class UnifiedPrompt(Prompt):
         return self.text_post(text).view_as(ctx), self.visual_post(visual).view_as(
             tokens
         )
-
-    def config(self) -> dict:
-        return {
-            "kind": self.kind,
-            "text": self.text.config(),
-            "visual": self.visual.config(),
-            "dim": self.dim,
-            "heads": self.heads,
-            "layers": self.layers,
-            "theta": self.theta,
-        }
 
     def describe(self) -> str:
         parts = f"{self.text.describe()}, {self.visual.describe()}"

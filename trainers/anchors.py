@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -29,28 +30,25 @@ def anchor_weights(cfg: CfgNode) -> dict[str, float]:
     return {name: weight for name, weight in weights.items() if weight}
 
 
+@dataclass(eq=False)
 class Anchor:
     """A frozen model: features of classes are computed once; those of images once
     unless they have a random transform.
 
     templates: for classes without a text prompt; None means each task's own.
-    unit_templates: see `encode_classes`.
+    unit_templates: see `encode_classes`. kept_images: features (N, d) of the training
+    images.
     """
 
-    def __init__(
-        self,
-        model: PromptedCLIP,
-        tasks: Sequence,
-        templates: Sequence[str] | None = None,
-        unit_templates: bool = True,
-        images: Tensor | LazyFeatures | None = None,
-    ) -> None:
-        self.model = model.eval()
-        self.tasks = tasks
-        self.templates = templates
-        self.unit_templates = unit_templates
-        self.kept_images = images  # features (N, d) of the training images
-        self._classes: dict[int, Tensor] = {}
+    model: PromptedCLIP
+    tasks: Sequence
+    templates: Sequence[str] | None = None
+    unit_templates: bool = True
+    kept_images: Tensor | LazyFeatures | None = None
+    _classes: dict[int, Tensor] = field(default_factory=dict, init=False)
+
+    def __post_init__(self) -> None:
+        self.model.eval()
 
     @torch.no_grad()
     def classes(self, present: Sequence[int]) -> Tensor:
@@ -66,8 +64,7 @@ class Anchor:
                     unit_templates=self.unit_templates,
                     task=task.name,
                 )
-        classes = [self._classes[k] for k in present]
-        return torch.cat(classes)
+        return torch.cat([self._classes[k] for k in present])
 
     @torch.no_grad()
     def images(self, batch: dict[str, Tensor], pixels: Tensor) -> Tensor:
@@ -98,24 +95,22 @@ def source_anchor(trainer) -> Anchor:
     backbone, dataset = trainer.backbone, trainer.sets["train"]
     images = None
     model = PromptedCLIP(backbone.clip, prompt, backbone.tokenizer)
-    model = model.to(trainer.device).eval()
+    model.to(trainer.device).eval()
     if model.has_visual_prompt and dataset.transform is None:
         (images,) = encode_images([model], dataset, trainer.store.settings)
-    return Anchor(model, trainer.tasks, ["a photo of a {}."], images=images)
+    return Anchor(model, trainer.tasks, ["a photo of a {}."], kept_images=images)
 
 
 @torch.no_grad()
 def zero_shot_odds(trainer) -> float:
-    """Return the odds a / (1 - a) of plain CLIP's accuracy a on the training images,
-    one hit and one miss added.
-
-    An image counts as a hit if its most probable class is one of its labels.
+    """Return the odds a / (1 - a) of plain CLIP's accuracy a on the training images (the
+    most probable class is one of the labels), one hit and one miss added.
     """
     dataset = trainer.sets["train"]
     images = build_images(
         trainer.cfg, trainer.train_tasks, "train", trainer.backbone.preprocessing
     )
-    features = trainer.store.lazy(images).all()
+    features = trainer.store.features(images)
     hits = 0
     for k, task in enumerate(trainer.tasks):
         rows = dataset.rows(k)
@@ -123,8 +118,7 @@ def zero_shot_odds(trainer) -> float:
         scores = features[rows.start : rows.stop] @ classes.T
         predicted = scores.argmax(1).cpu()
         labels = dataset.labels[rows.start : rows.stop]
-        is_hit = (labels == predicted[:, None]).any(1)
-        hits += is_hit.sum().item()
+        hits += (labels == predicted[:, None]).any(1).sum().item()
     return (hits + 1) / (len(dataset) - hits + 1)
 
 

@@ -57,13 +57,11 @@ class PromptTrainer(PromptEvaluator):
         updates = cfg.OPTIM.MIN_UPDATES
         if updates and self.context.trains and self.sets["train"]:
             epochs = math.ceil(updates / len(self._build_sampler()))
-            longer = max(epochs, cfg.OPTIM.MAX_EPOCH)
-            cfg = with_overrides(cfg, OPTIM__MAX_EPOCH=longer)
+            cfg = with_overrides(cfg, OPTIM__MAX_EPOCH=max(epochs, cfg.OPTIM.MAX_EPOCH))
         self.max_epoch = cfg.OPTIM.MAX_EPOCH
         self.optim = build_optimizer(prompt, cfg.OPTIM)
         self.sched = build_lr_scheduler(self.optim, cfg.OPTIM)
-        is_half = self.amp is torch.float16
-        self.scaler = GradScaler(self.device.type, enabled=is_half)
+        self.scaler = GradScaler(self.device.type, enabled=self.amp is torch.float16)
         self.register_model("prompt_learner", prompt, self.optim, self.sched)
         self.average: losses.GaussianAverage | None = None  # of the prompt over epochs
         self.weights = anchor_weights(cfg) | self.loss_weights(cfg)
@@ -153,8 +151,7 @@ class PromptTrainer(PromptEvaluator):
         self._prepare_training()
         # a source prompt's weight was loaded
         if isinstance(self.model.prompt, AnchoredPrompt):
-            weight = weight_of(self.cfg)
-            self.model.prompt.weight.fill_(weight)
+            self.model.prompt.weight.fill_(weight_of(self.cfg))
         super().before_train()
         if self.context.resume:
             self.start_epoch, self.losses = resume.restore(self)
@@ -194,8 +191,7 @@ class PromptTrainer(PromptEvaluator):
                 resume.save(self, self.epoch, self.losses)
                 saved = time.monotonic()
         # once an epoch, as reading a loss waits for the device
-        stacked = torch.stack(self.losses)
-        losses = distributed.mean(stacked).tolist()
+        losses = distributed.mean(torch.stack(self.losses)).tolist()
         self.losses = []
         for step, loss in enumerate(losses, start=1):
             if not math.isfinite(loss):
@@ -290,18 +286,14 @@ class PromptTrainer(PromptEvaluator):
         return loss
 
     def loss(self, batch: Batch) -> Tensor:
-        """Return cross-entropy against each image's label distribution, plus the terms
-        of `weights`; ().
-
-        It is over the classes of the image's own task, or over the union.
+        """Return cross-entropy against each image's label distribution, over the classes
+        of its own task or the union, plus the terms of `weights`; ().
         """
         return losses.total(self.outputs(batch), self.weights)
 
     def outputs(self, batch: Batch) -> losses.Outputs:
-        """Return features and logits of a batch that may mix tasks.
-
-        Only classes that the loss needs are encoded: those of the tasks in the batch,
-        or all for the union.
+        """Return features and logits of a batch that may mix tasks, of classes that the
+        loss needs: those of the tasks in the batch, or all for the union.
         """
         union = self.cfg.MULTITASK.LABEL_SPACE == "union"
         present = batch["task"].unique().tolist()  # positions of tasks
@@ -350,8 +342,7 @@ class PromptTrainer(PromptEvaluator):
         for task in tasks:
             templates = task.templates if uses_templates else None
             given = (task.classnames, templates, contexts)
-            encoded = self.model.encode_classes(*given, task=task.name)
-            features.append(encoded)
+            features.append(self.model.encode_classes(*given, task=task.name))
         return torch.cat(features)
 
     def save_model(
@@ -361,8 +352,7 @@ class PromptTrainer(PromptEvaluator):
         if distributed.main():
             folder = Path(directory) / "prompt_learner"
             prompt = self.model.prompt
-            record = prompt_record(self.setup)
-            record = record | {"config": prompt.config()}
+            record = prompt_record(self.setup) | {"config": prompt.config()}
             state = {
                 "state_dict": prompt.state_dict(),
                 "epoch": epoch + 1,

@@ -17,26 +17,28 @@ from torch.utils.data import DataLoader, Subset
 
 from datasets import Task
 from datasets.multitask import CACHE_BUDGET, MultitaskDataset
-from prompting.backbones.backbone import Backbone
 from prompting.checkpoints.foreign import checkpoint_path
 from prompting.checkpoints.prompt_files import save_prompts
 from prompting.model import PromptedCLIP
 from prompting.prompts import Prompt
 from prompting.shape import check_fits
 
-from .engine import distributed, results, run_dir, setup_checks, tables, value_checks
+from .engine import distributed, results, run_dir, tables, value_checks
 from .engine.context import PromptSetup, RunContext, TaskPool
 from .engine.settings import task_names
 from .engine.start import load_start, prompt_record
 from .features import extraction
-from .features.builders import build_images, build_store, device_of, training_transform
+from .features.builders import (
+    build_images,
+    build_store,
+    configured_backbone,
+    training_transform,
+)
 from .features.loaders import FeatureDataset, build_loader
-from .features.store import LazyFeatures, get_backbone
+from .features.store import LazyFeatures
 from .interpolation import interpolated
 
 log = logging.getLogger(__name__)
-
-SPLITS = ("train", "val", "test")
 
 
 class PromptEvaluator(TrainerX):
@@ -81,9 +83,7 @@ class PromptEvaluator(TrainerX):
         if self.context.trains and self.cfg.TEST.NO_TEST:
             references = ()
         for name in references:
-            classes = None
-            if name == "zero_shot":
-                classes = self.zero_shot_classes
+            classes = self.zero_shot_classes if name == "zero_shot" else None
             self.reference_scores[name] = self.evaluate(split, name, classes)
         if self.context.trains and not self.context.retest:
             self.train()
@@ -97,11 +97,7 @@ class PromptEvaluator(TrainerX):
 
     # -- checked without a trainer -------------------------------------------------------------------------------
 
-    @staticmethod
-    def load_backbone(cfg) -> Backbone:
-        """Return the frozen CLIP of a configuration, loaded once."""
-        node = cfg.MODEL.BACKBONE
-        return get_backbone(node.NAME, node.PRETRAINED, device_of(cfg))
+    load_backbone = staticmethod(configured_backbone)
 
     @classmethod
     def check_setup(
@@ -114,7 +110,7 @@ class PromptEvaluator(TrainerX):
         """Raise ValueError or FileNotFoundError if the trainer could not be built for a
         setup, trained, or started from the prompt in the folder `start`.
         """
-        setup_checks.check_images(setup)
+        value_checks.check_images(setup)
         prompt = None
         if cls.build_prompt is PromptEvaluator.build_prompt:
             try:
@@ -128,7 +124,7 @@ class PromptEvaluator(TrainerX):
                 raise ValueError(
                     f"keys below TRAINER, the prompt of {setup.cfg.TRAINER.NAME}: {error}"
                 ) from None
-            setup_checks.check_classes(setup, prompt)
+            value_checks.check_classes(setup, prompt)
         if trains:
             cls.check_training(setup)
         if start and prompt:
@@ -164,7 +160,7 @@ class PromptEvaluator(TrainerX):
         if cfg.DATASET.TRAIN_ON_VAL:
             self.train_tasks = [with_validation_images(task) for task in self.tasks]
         self.sets: dict[str, MultitaskDataset] = {}
-        for split in SPLITS:
+        for split in results.SPLITS:
             self.sets[split] = self._dataset(split)
         union = self.sets["test"]
         self.num_classes, self.lab2cname = union.num_classes, union.lab2cname
@@ -213,7 +209,7 @@ class PromptEvaluator(TrainerX):
         """Return a split's features without a prompt; few-shot ones not in files."""
         if split not in self._features:
             shared = split == "test" or self.cfg.DATASET.NUM_SHOTS < 0
-            self._features[split] = self.store.lazy(self.sets[split], in_files=shared)
+            self._features[split] = LazyFeatures(self.store, self.sets[split], shared)
             if split == "train" and distributed.world() > 1:
                 self._features[split].all()  # computed together, so all at once
         return self._features[split]
@@ -227,18 +223,13 @@ class PromptEvaluator(TrainerX):
             if task is not None:
                 images = Subset(images, images.rows(task))
             settings = self.store.settings
-            encoded = extraction.encode_images([self.model], images, settings)
-            return encoded[0]
+            return extraction.encode_images([self.model], images, settings)[0]
         features = self.constant_features(split)
-        if task is None:
-            return features.all()
-        return features.of_task(task)
+        return features.all() if task is None else features.of_task(task)
 
     def _constant_items(self) -> FeatureDataset | None:
-        """Return training images as features, None if not constant and few.
-
-        They are if no prompt is in the image tower and images have no random transform,
-        or INPUT.CACHED_VIEWS views.
+        """Return training images as features; None if a prompt is in the image tower, or
+        images have a random transform without INPUT.CACHED_VIEWS.
         """
         dataset, views = self.sets["train"], self.cfg.INPUT.CACHED_VIEWS
         if self.model.has_visual_prompt:
@@ -254,8 +245,7 @@ class PromptEvaluator(TrainerX):
         """Return probabilities (N, C) of the evaluated tasks, float32 on the CPU."""
         found = {}
         for k, *inputs in self._evaluated(split):
-            name = self.tasks[k].name
-            found[name] = extraction.probabilities(*inputs)
+            found[self.tasks[k].name] = extraction.probabilities(*inputs)
         return found
 
     def evaluate(
@@ -302,8 +292,7 @@ class PromptEvaluator(TrainerX):
             rows = dataset.rows(k)
             images = features if k == only else features[rows.start : rows.stop]
             task = self.tasks[k]
-            classes = extraction.class_features(model, task, one_template)
-            yield k, model, images, classes
+            yield k, model, images, extraction.class_features(model, task, one_template)
 
     def _finite(
         self, split: str, task: str, parts: Iterable[Tensor]
@@ -321,10 +310,8 @@ class PromptEvaluator(TrainerX):
             raise FloatingPointError(f"{message}, or set TRAINER.MVLPT.PREC to fp32")
 
     def test(self, split: str | None = None) -> float:
-        """Return the mean score of the tasks in percent.
-
-        Without `split` that of TEST.SPLIT, the purpose of a run: results are written,
-        and predictions if it is the test split.
+        """Return the mean score of the tasks in percent; without `split` that of
+        TEST.SPLIT, and write results, and predictions if it is the test split.
         """
         is_final = split is None
         split = split or self.cfg.TEST.SPLIT

@@ -25,10 +25,8 @@ def weight_of(cfg: CfgNode) -> float:
 
 
 def interpolated(prompt: Prompt | None, cfg: CfgNode) -> Prompt | None:
-    """Return a prompt that is used together with zero-shot CLIP if TEST.INTERPOLATE
-    says so, else the prompt as it is.
-
-    Raises ValueError for a prompt that weighs two models already, and for none.
+    """Return a prompt beside zero-shot CLIP if TEST.INTERPOLATE says so, else as it is.
+    Raise ValueError for a prompt that weighs two models already, and for none.
     """
     if not cfg.TEST.INTERPOLATE or isinstance(prompt, AnchoredPrompt):
         return prompt

@@ -1,8 +1,7 @@
 """Terms that keep a prompt near frozen features, for any method and tasks.
 
-A term is a mean over the images of a batch, as cross-entropy is: a term over classes
-counts the classes of each image's own task. With one task these are the published
-definitions.
+A term is a mean over the images of a batch, each with the classes of its own task. With
+one task these are the published definitions.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -35,8 +34,7 @@ class Outputs:
 
     Attributes:
         images: (B, d), of unit length.
-        classes: (C, d), of unit length; the classes of one task after those of the
-            other.
+        classes: (C, d), of unit length, task after task.
         logits: (B, C), `MASKED_LOGIT` outside the image's own classes.
         labels: (B, K), columns of `logits`, padded with -1.
         groups: (B,), the task of each image.
@@ -89,9 +87,7 @@ def build_outputs(
 
     logits = logits_of(images, classes)
     anchors = [FrozenFeatures(*features, logits_of(*features)) for features in frozen]
-    others = None
-    if other_images is not None:
-        others = logits_of(other_images, classes)
+    others = None if other_images is None else logits_of(other_images, classes)
     return Outputs(
         images, classes, logits, labels, groups, sizes, anchors, others, weight
     )
@@ -111,35 +107,31 @@ def cross_entropy(outputs: Outputs) -> Tensor:
 
 def text_cosine(outputs: Outputs, frozen: FrozenFeatures) -> Tensor:
     """Return 1 - the mean cosine of class features and frozen ones (KgCoOp, eq. 4)."""
-    prompted, anchor = outputs.classes, frozen.classes
-    cosines = F.cosine_similarity(prompted, anchor, eps=1e-7)
+    cosines = F.cosine_similarity(outputs.classes, frozen.classes, eps=1e-7)
     return 1 - (outputs.class_weights * cosines).sum()
 
 
 def text_l1(outputs: Outputs, frozen: FrozenFeatures) -> Tensor:
     """Return the mean absolute difference of class features (PromptSRC, eq. 3)."""
-    differences = outputs.classes - frozen.classes
-    distances = differences.abs().mean(-1)
+    distances = (outputs.classes - frozen.classes).abs().mean(-1)
     return (outputs.class_weights * distances).sum()
 
 
 def text_l2(outputs: Outputs, frozen: FrozenFeatures) -> Tensor:
     """Return the mean squared distance of class features (CLAP, eq. 8)."""
-    differences = outputs.classes - frozen.classes
-    distances = differences.square().sum(-1)
+    distances = (outputs.classes - frozen.classes).square().sum(-1)
     return (outputs.class_weights * distances).sum()
 
 
 def image_l1(outputs: Outputs, frozen: FrozenFeatures) -> Tensor:
     """Return the mean absolute difference of image features (PromptSRC, eq. 3)."""
-    differences = outputs.images - frozen.images
-    return differences.abs().mean()
+    return (outputs.images - frozen.images).abs().mean()
 
 
 def image_cosine(outputs: Outputs, frozen: FrozenFeatures) -> Tensor:
     """Return 1 - the mean cosine of image features and frozen ones (MMRL)."""
-    prompted, anchor = outputs.images, frozen.images
-    return 1 - F.cosine_similarity(prompted, anchor, eps=1e-7).mean()
+    cosines = F.cosine_similarity(outputs.images, frozen.images, eps=1e-7)
+    return 1 - cosines.mean()
 
 
 def kl(outputs: Outputs, frozen: FrozenFeatures) -> Tensor:
@@ -149,18 +141,11 @@ def kl(outputs: Outputs, frozen: FrozenFeatures) -> Tensor:
     prompted = outputs.logits.log_softmax(1)
     target = frozen.logits.log_softmax(1)
     divergence = F.kl_div(prompted, target, log_target=True, reduction="none").sum(1)
-    sizes = outputs.sizes[outputs.groups]
-    return (divergence / sizes).mean()
+    return (divergence / outputs.sizes[outputs.groups]).mean()
 
 
-TERMS = {
-    "text_cosine": text_cosine,
-    "text_l1": text_l1,
-    "text_l2": text_l2,
-    "image_l1": image_l1,
-    "image_cosine": image_cosine,
-    "kl": kl,
-}
+_TERMS = (text_cosine, text_l1, text_l2, image_l1, image_cosine, kl)
+TERMS = {term.__name__: term for term in _TERMS}
 
 
 def terms(outputs: Outputs, names: Sequence[str]) -> dict[str, Tensor]:
@@ -198,9 +183,7 @@ def projected_gradients(
     average: Callable[[Tensor], Tensor],
 ) -> list[Tensor]:
     """Return the gradients of `loss`, each tensor's projected by that of `general`
-    (ProGrad).
-
-    average: makes the mean over processes of a gradient.
+    (ProGrad). average: makes the mean over processes of a gradient.
     """
     gradients = torch.autograd.grad(loss, parameters, retain_graph=True)
     general_gradients = torch.autograd.grad(general, parameters)
@@ -214,10 +197,8 @@ def projected_gradients(
 def project_gradient(
     gradient: Tensor, general: Tensor, strength: float = 1.0
 ) -> Tensor:
-    """Return a gradient without its part against general knowledge (ProGrad, eq. 4).
-
-    If gradient . general < 0, that part times `strength` is taken away; else the
-    gradient is returned as it is.
+    """Return a gradient without `strength` times its part against general knowledge;
+    as it is if gradient . general >= 0 (ProGrad, eq. 4).
     """
     direction = general / general.norm()
     along = (gradient * direction).sum()
@@ -242,8 +223,7 @@ class GaussianAverage:
     def add(self, prompt: torch.nn.Module, epoch: int) -> None:
         """Add the prompt after an epoch, counted from 0."""
         for name, value in prompt.state_dict().items():
-            weight = self.weights[epoch].item()
-            part = weight * value.double()
+            part = self.weights[epoch].item() * value.double()
             self.sums[name] = self.sums[name] + part if name in self.sums else part
 
     def load_into(self, prompt: torch.nn.Module) -> None:

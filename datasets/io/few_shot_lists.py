@@ -32,8 +32,7 @@ def is_list(path: Path) -> bool:
 
 
 def read_list(path: Path) -> dict:
-    """Return a list as a few-shot record of whatever task, with the labels beside the
-    paths.
+    """Return a list as a few-shot record of whatever task, with labels beside the paths.
 
     Raises ValueError naming the line that is no image.
     """

@@ -27,20 +27,13 @@ _IMAGE = re.compile(r"\.[A-Za-z]\w*$")
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One image of an index.
+    """One image of an index."""
 
-    Attributes:
-        where: its position in the index, for messages.
-        key: its path as the index has it.
-        path: its path on disk.
-        classname: of a split file, which names the class of each image.
-    """
-
-    where: str
-    key: str
+    where: str  # its position in the index, for messages
+    key: str  # its path as the index has it
     labels: tuple[int, ...]
-    path: str
-    classname: str = ""
+    path: str  # on disk
+    classname: str = ""  # of a split file, which names the class of each image
 
 
 def raise_issue(kind: str, where: str, message: str) -> NoReturn:
@@ -51,15 +44,13 @@ def raise_issue(kind: str, where: str, message: str) -> NoReturn:
 def read_iris(
     root: str, index: str, labelmap: str | None = None
 ) -> tuple[list[Sample], list[str]]:
-    """Read an IRIS index: a line holds a path and, after its last space,
-    comma-separated labels counted from 0.
+    """Read an IRIS index in a dataset's folder: a line holds a path and, after its last
+    space, comma-separated labels counted from 0.
 
     A line without labels is a negative image. Paths are relative to `root`, may hold
     spaces and may point into a zip.
 
     Args:
-        root: the dataset's folder.
-        index: the index file in it.
         labelmap: the file with one class name a line (blank lines do not count);
             without one, classes are called "0", "1", ... up to the largest label.
 
@@ -74,9 +65,8 @@ def read_iris(
     rows = parse_iris(read_text(path), path, root, raise_issue)
     if labelmap:
         file = os.path.join(root, labelmap)
-        text = read_text(file)
-        lines = map(str.strip, text.split("\n"))
-        names = [line for line in lines if line]
+        lines = read_text(file).split("\n")
+        names = [line.strip() for line in lines if line.strip()]
         if not names:
             raise ValueError(f"{file} names no class")
     else:
@@ -124,8 +114,7 @@ def parse_iris(text: str, source: str, folder: str, issue: Issue) -> list[Row]:
         where = f"{source}:{number}"
         key, _, field = line.rpartition(" ")
         if key and _LABELS.fullmatch(field):
-            numbers = field.split(",")
-            labels = tuple(int(number) for number in numbers)
+            labels = tuple(map(int, field.split(",")))
             key = key.rstrip()
         elif key and not _IMAGE.search(field):
             message = f"{field!r} is not a list of labels such as 3 or 0,4,17"
@@ -191,16 +180,16 @@ def require_inside(samples: Iterable[Sample], folder: str, source: str) -> None:
     zips: set[str] = set()
     for sample in samples:
         path, member = split_archive(sample.impath)
-        is_inside = True
+        place, above = Path(path), Path(folder)
         if leads_outside(sample.key):
-            is_inside = Path(os.path.abspath(path)).is_relative_to(
-                os.path.abspath(folder)
-            )
+            place = Path(os.path.abspath(path))
+            above = Path(os.path.abspath(folder))
         elif member is not None and path not in zips:  # may be a link
             zips.add(path)
-            resolved = Path(path).resolve()
-            is_inside = resolved.is_relative_to(Path(folder).resolve())
-        if not is_inside:
+            place, above = place.resolve(), above.resolve()
+        else:
+            continue
+        if not place.is_relative_to(above):
             advice = "--allow-outside (DATASET.ALLOW_OUTSIDE) reads it anyway"
             raise ValueError(
                 f"{source}: {sample.key!r} leads out of the folder of the data set; {advice}"
@@ -243,8 +232,7 @@ def _entries(
     keys = ("id", "file_name") if kind == "image" else ("id", "name")
     checked = _checked(content, name, keys, source, issue)
     entries = [entry for _, entry in checked]
-    ids = [entry["id"] for entry in entries]
-    for value in repeated(ids):
+    for value in repeated([entry["id"] for entry in entries]):
         issue("id-twice", source, f"the {kind} id {value} occurs more than once")
     # numbers by value, then texts
     return sorted(

@@ -21,39 +21,24 @@ SIGNATURES = (
 
 @dataclass(frozen=True, slots=True)
 class PackedImage:
-    """One image.
+    """One image."""
 
-    Attributes:
-        name: a file name that no other image of the split has.
-        content: the bytes of its file.
-        labels: positions in the class list; () is a negative image.
-        where: file and member or row, for messages.
-    """
-
-    name: str
-    content: bytes
-    labels: tuple[int, ...]
-    where: str
+    name: str  # a file name that no other image of the split has
+    content: bytes  # of its file
+    labels: tuple[int, ...]  # positions in the class list; () is a negative image
+    where: str  # file and member or row, for messages
 
 
 @dataclass(frozen=True)
 class Collection:
-    """Packed images of one data set.
+    """Packed images of one data set."""
 
-    Attributes:
-        classnames: in label order, as the source spells them.
-        names_from: the file of the class names, for messages.
-        splits: split of this project (train, val, test) -> opens the stream of its
-            images.
-        multilabel: an image may have several labels, or none.
-        templates: the source's own prompts, with {} for the class, or ().
-    """
-
-    classnames: list[str]
-    names_from: str
+    classnames: list[str]  # in label order, as the source spells them
+    names_from: str  # the file of the class names, for messages
+    # split of this project (train, val, test) -> opens the stream of its images
     splits: Mapping[str, Callable[[], Iterator[PackedImage]]]
-    multilabel: bool = False
-    templates: tuple[str, ...] = ()
+    multilabel: bool = False  # an image may have several labels, or none
+    templates: tuple[str, ...] = ()  # the source's prompts, with {} for the class
 
 
 def image_suffix(content: bytes, where: str) -> str:
@@ -89,8 +74,7 @@ def require_labels(
 def read_class_list(path: Path) -> list[str]:
     """Return the class names of a file; blank lines may end it.
 
-    Raises ValueError if the file is no text, names no class, or has a blank line before
-    a name, which would be a label.
+    Raises ValueError if it is no text, names no class, or has other blank lines.
     """
     text = decode_text(path.read_bytes(), str(path))
     lines = text.rstrip().splitlines()

@@ -45,16 +45,15 @@ def read_parquet(
     asked for.
 
     Args:
-        label: the column of labels; by default the only one with class names, or the
-            one called label or cls (`LABEL_COLUMNS`).
-        splits: split -> its name in the files ("validation"), for copies that use other
-            names.
+        label: the column of labels; by default the only one with class names, or one of
+            `LABEL_COLUMNS`.
+        splits: split -> its name in the files, if it is no usual one.
 
     Raises:
         FileNotFoundError: there is no parquet file, or a part of a split is missing.
         ValueError: a file is damaged, a column is missing or of another type, there are
-            no class names, or files have different ones. Streams raise it with file and
-            row. Also if pyarrow is not installed.
+            no class names or different ones, or pyarrow is not installed. Streams raise
+            it with file and row.
     """
     files = _files(path, splits or {})
     first = next(iter(files.values()))[0]
@@ -100,8 +99,7 @@ def _files(path: Path, renamed: Mapping[str, str]) -> dict[str, list[Path]]:
         candidates = [path]
     elif path.is_dir():
         found = path.rglob("*.parquet")
-        visible = [file for file in found if not _is_hidden(file, path)]
-        candidates = sorted(visible)
+        candidates = sorted(file for file in found if not _is_hidden(file, path))
     else:
         raise FileNotFoundError(f"no file or folder {path}")
     if not candidates:
@@ -151,7 +149,6 @@ def _split_of(file: Path, root: Path, spellings: Mapping[str, str]) -> str:
 
 
 def _require_one_folder(split: str, files: list[Path]) -> None:
-    """Raise ValueError if a split is in the folders of several configurations."""
     folders = sorted({str(file.parent) for file in files})
     if len(folders) > 1:
         raise ValueError(
@@ -160,7 +157,6 @@ def _require_one_folder(split: str, files: list[Path]) -> None:
 
 
 def _require_all_parts(files: list[Path]) -> None:
-    """Raise FileNotFoundError if a part of a split is missing."""
     there: dict[tuple[str, int], set[int]] = {}
     for file in files:
         part = _PART.fullmatch(file.stem)

@@ -17,12 +17,8 @@ Splits = tuple[list[Sample], list[Sample], list[Sample]]
 def read_split(path: str, images: str) -> Splits:
     """Read the split file `path`, whose paths are relative to the folder `images`.
 
-    Returns:
-        (train, val, test), each in file order
-
-    Raises:
-        FileNotFoundError: the json is missing.
-        ValueError: it is not of this form, or a label is negative.
+    Returns (train, val, test), each in file order. Raises FileNotFoundError, or
+    ValueError if the json is not of this form or a label is negative.
     """
     content = read_json(path)
     if not isinstance(content, dict) or not all(
@@ -51,18 +47,16 @@ def parse_split(
             row = _row(entry, where, folder)
             if row is not None:
                 splits[split].append(row)
-                continue
-            message = f"expected [path, label, class name], found {entry!r}"
-            issue("index-line", where, message)
+            else:
+                message = f"expected [path, label, class name], found {entry!r}"
+                issue("index-line", where, message)
     return splits
 
 
 def class_names(splits: Sequence[Sequence[Sample]], source: str) -> list[str]:
     """Return the class names in label order, gathered from the samples of all splits.
 
-    Raises:
-        ValueError: a label has two names, or the labels are not 0..C-1; the message
-            names the file `source`.
+    Raises ValueError if a label has two names, or the labels are not 0..C-1.
     """
     names: dict[int, str] = {}
     for split in splits:

@@ -47,22 +47,18 @@ _COUNT = re.compile(r"\s*[1-9]\d{0,8}\s*")
 def read_webdataset(path: Path) -> Collection:
     """Return the images of a folder of shards, read as they are asked for.
 
-    Raises:
-        FileNotFoundError: the folder, the class list or a shard is missing.
-        ValueError: there is no split, it is no classification set, or a file is not as
-            it should be. Streams raise it with tar and member.
+    Raises FileNotFoundError if the folder, the class list or a shard is missing, and
+    ValueError for other faults; streams raise it with tar and member.
     """
     if not path.is_dir():
         raise FileNotFoundError(f"no folder {path}")
-    type_file = path / TYPE_FILE
-    kind = _text(type_file).strip() if type_file.is_file() else ""
+    kind = _text(path / TYPE_FILE).strip()
     if kind not in ("", "multiclass", "classification", "multilabel"):
         raise ValueError(f"{path / TYPE_FILE}: {kind!r} is no kind of classification")
     names_file = path / NAMES_FILE
     if not names_file.is_file():
-        raise FileNotFoundError(
-            f"no class list {names_file}: a line a class, in label order"
-        )
+        message = f"no class list {names_file}: a line a class, in label order"
+        raise FileNotFoundError(message)
     classnames = read_class_list(names_file)
     multilabel = kind == "multilabel"
     splits = {}
@@ -73,20 +69,16 @@ def read_webdataset(path: Path) -> Collection:
         raise ValueError(
             f"{path} has none of the folders train, val and test with shards 0.tar, 1.tar, ..."
         )
-    templates = _templates(path / TEMPLATES_FILE)
+    lines = _text(path / TEMPLATES_FILE).replace("{c}", "{}").splitlines()
+    templates = tuple(line.strip() for line in lines if "{}" in line)
     return Collection(classnames, str(names_file), splits, multilabel, templates)
 
 
 def _text(path: Path) -> str:
-    return decode_text(path.read_bytes(), str(path))
-
-
-def _templates(path: Path) -> tuple[str, ...]:
+    """Return the text of an optional file."""
     if not path.is_file():
-        return ()
-    texts = _text(path).replace("{c}", "{}").splitlines()
-    lines = [text.strip() for text in texts]
-    return tuple(line for line in lines if "{}" in line)
+        return ""
+    return decode_text(path.read_bytes(), str(path))
 
 
 def _split_folders(path: Path) -> dict[str, Path]:
@@ -159,9 +151,7 @@ def _read(
 
 
 def _samples(tar: Path) -> Iterator[tuple[str, dict[str, bytes]]]:
-    """Yield (key, suffix -> content) of each sample: consecutive members whose names
-    differ only behind the first dot.
-    """
+    """Yield (key, suffix -> content) of members that are alike up to the first dot."""
     key, files = "", {}
     for name, content in tar_members(tar):
         folder, _, file = name.rpartition("/")
@@ -194,7 +184,6 @@ def _image_of(files: dict[str, bytes], where: str) -> tuple[bytes, str]:
 def _labels(
     files: dict[str, bytes], classes: int, multilabel: bool, where: str
 ) -> tuple[int, ...]:
-    """Return the labels of a sample, or raise ValueError if they are not as due."""
     found = [suffix for suffix in LABELS if suffix in files]
     if not found:
         raise ValueError(f"{where} has an image, but no label (.cls or .npy)")

@@ -17,13 +17,13 @@ import logging
 import os
 import random
 import re
-import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 from datasets.catalog import names
 from datasets.catalog.entries import SPLITS, Entry, entry
+from datasets.io.index_files import read_text
 from toolkit.common.files import write_text
 
 log = logging.getLogger(__name__)
@@ -41,20 +41,16 @@ class Row(NamedTuple):
 
 # the images of each official list: train and test, all three splits, or all in one
 Annotated = list[list[Row]]
+Parsed = tuple[str, str, str]  # path, class in the class list, class name
 
 
 def find_split_file(name: str, folder: str) -> str:
-    """Return the split file of CoOp's set `name`: the published one, or one that is
-    made from the raw annotations.
-
-    Args:
-        folder: the set's folder, which holds its image folder.
+    """Return the split file of CoOp's set `name` in its folder: the published one, or
+    one that is made from the raw annotations.
 
     Raises:
-        FileNotFoundError: there is neither the published split nor all that one is made
-            from.
-        ValueError: an annotation file cannot be read, or a class has too few images to
-            be split.
+        FileNotFoundError: there is neither.
+        ValueError: an annotation file cannot be read, or a class has too few images.
     """
     known = entry(name)
     published = os.path.join(folder, known.split_json)
@@ -69,10 +65,8 @@ def find_split_file(name: str, folder: str) -> str:
 
 
 def write_split_file(name: str, folder: str) -> Path:
-    """Write the split file of a set unless it is there and newer than the annotations,
-    and return its path.
-
-    It is written beside the data, or into the cache folder if theirs is not writable.
+    """Write the split file of a set unless it is there and newer than the annotations;
+    return its path, beside the data or, if their folder is not writable, in the cache.
     """
     known = entry(name)
     beside = Path(folder, FILE)
@@ -91,8 +85,8 @@ def write_split_file(name: str, folder: str) -> Path:
         lines = [json.dumps(row, ensure_ascii=False) for row in rows]
         lists.append(f' "{split}": [\n  ' + ",\n  ".join(lines) + "\n ]")
     text = "{\n" + ",\n".join(lists) + "\n}\n"
+    made = beside
     try:
-        made = beside
         write_text(made, text)
     except OSError:
         made = cached
@@ -121,11 +115,10 @@ def check_available(known: Entry, folder: str) -> None:
 
 
 def split_rows(name: str, folder: str) -> dict[str, list[Row]]:
-    """Return split -> images of CoOp's set `name`, whose data are in `folder`.
+    """Return split -> images of CoOp's set `name` in its folder.
 
-    Raises:
-        FileNotFoundError: an annotation file is missing.
-        ValueError: one cannot be read, or a class has too few images to be split.
+    Raises FileNotFoundError or ValueError for an annotation file that is missing or
+    cannot be read, ValueError for a class with too few images to be split.
     """
     lists = _READERS.get(name, _folders)(name, folder)
     if len(lists) == 3:
@@ -156,10 +149,8 @@ def split_rows(name: str, folder: str) -> dict[str, list[Row]]:
 
 
 def _cache_path(name: str, folder: str) -> Path:
-    home = (
-        os.environ.get("MVLPT_CACHE")
-        or Path(__file__).resolve().parents[2] / "data" / "cache"
-    )
+    default = Path(__file__).resolve().parents[2] / "data" / "cache"
+    home = os.environ.get("MVLPT_CACHE") or default
     real = os.path.realpath(folder).encode()
     digest = hashlib.sha256(real).hexdigest()[:12]
     return Path(home).expanduser().absolute() / "splits" / f"{name}-{digest}.json"
@@ -168,28 +159,14 @@ def _cache_path(name: str, folder: str) -> Path:
 # -- readers of raw annotations ----------------------------------------------------------------------------------
 
 
-def _aircraft(name: str, folder: str) -> Annotated:
-    """Read lines "<image> <class>", and a file with a class a line in label order."""
-    classes, *files = entry(name).annotations
-    label_of = _label_of(folder, classes)
-
-    def read(line: str, where: str) -> Row:
-        image, _, variant = line.partition(" ")
-        label = _known_label(variant, label_of, where, classes)
-        return Row(f"{image}.jpg", label, variant)
-
-    return _read_lists(folder, files, read)
-
-
 def _folders(name: str, folder: str) -> Annotated:
     """Read a folder a class, in the order of their names; some are left out or renamed."""
     root = Path(folder, entry(name).image_dir)
+    omitted = ("BACKGROUND_Google", "Faces_easy") if name == "Caltech101" else ()
     folders = []
     for child in sorted(os.listdir(root)):
-        is_omitted = child in ("BACKGROUND_Google", "Faces_easy")
-        if name == "Caltech101" and is_omitted:
-            continue
-        if (root / child).is_dir() and not child.startswith("."):
+        is_hidden = child.startswith(".") or child in omitted
+        if (root / child).is_dir() and not is_hidden:
             folders.append(child)
     classes, _ = names.adopt(name, folders)
     rows = []
@@ -202,18 +179,20 @@ def _folders(name: str, folder: str) -> Annotated:
 
 def _pets(name: str, folder: str) -> Annotated:
     """Read lines "<image> <class id> ..."; the class is the image without number."""
-
-    def read(line: str, where: str) -> Row:
-        try:
-            image, label, *_ = line.split()
-            classname = image.rpartition("_")[0].lower()
-            return Row(f"{image}.jpg", int(label) - 1, classname)
-        except ValueError:
-            raise ValueError(
-                f"{where}: expected <image> <class id> <species> <breed id>"
-            ) from None
-
-    return _read_lists(folder, entry(name).annotations, read)
+    lists = []
+    for file in entry(name).annotations:
+        rows = []
+        for where, line in _lines(folder, file):
+            try:
+                image, label, *_ = line.split()
+                classname = image.rpartition("_")[0].lower()
+                rows.append(Row(f"{image}.jpg", int(label) - 1, classname))
+            except ValueError:
+                raise ValueError(
+                    f"{where}: expected <image> <class id> <species> <breed id>"
+                ) from None
+        lists.append(rows)
+    return lists
 
 
 def _cars(name: str, folder: str) -> Annotated:
@@ -253,105 +232,76 @@ def _flowers(name: str, folder: str) -> Annotated:
     return [rows]
 
 
-def _scenes(name: str, folder: str) -> Annotated:
-    """Read SUN397: the folder is the class, /a/b/c is called "c b"."""
-    classes, *files = entry(name).annotations
-    label_of = _label_of(folder, classes)
-
-    def read(line: str, where: str) -> Row:
-        scene = os.path.dirname(line)
-        label = _known_label(scene, label_of, where, classes)
-        return Row(line.lstrip("/"), label, " ".join(reversed(scene.split("/")[2:])))
-
-    return _read_lists(folder, files, read)
-
-
-def _actions(name: str, folder: str) -> Annotated:
-    """Read UCF101: "<Action>/<video>.avi"; the class is Apply_Eye_Makeup."""
+def _lists(name: str, folder: str) -> Annotated:
+    """Read lists with an image a line, and a file with a class a line in label order."""
     classes, *files = entry(name).annotations
     label_of = {}
-    for _, line in _lines(folder, classes):
-        number, action = line.split()
-        label_of[action] = int(number) - 1
+    for label, (_, line) in enumerate(_lines(folder, classes)):
+        if name == "UCF101":  # "1 ApplyEyeMakeup"
+            number, line = line.split()
+            label = int(number) - 1
+        label_of[line] = label
+    lists = []
+    for file in files:
+        rows = []
+        for where, line in _lines(folder, file):
+            path, listed, classname = _PARSERS[name](line)
+            if listed not in label_of:
+                raise ValueError(f"{where}: {listed!r} is no class of {classes}")
+            rows.append(Row(path, label_of[listed], classname))
+        lists.append(rows)
+    return lists
 
-    def read(line: str, where: str) -> Row:
-        action, _, video = line.split()[0].partition("/")
-        label = _known_label(action, label_of, where, classes)
-        classname = "_".join(re.findall("[A-Z][^A-Z]*", action))
-        return Row(f"{classname}/{video.removesuffix('.avi')}.jpg", label, classname)
 
-    return _read_lists(folder, files, read)
+def _aircraft(line: str) -> Parsed:
+    """Parse "<image> <class>"."""
+    image, _, variant = line.partition(" ")
+    return f"{image}.jpg", variant, variant
 
 
+def _scene(line: str) -> Parsed:
+    """Parse SUN397: the folder is the class, /a/b/c is called "c b"."""
+    scene = os.path.dirname(line)
+    words = scene.split("/")[2:]
+    return line.lstrip("/"), scene, " ".join(reversed(words))
+
+
+def _action(line: str) -> Parsed:
+    """Parse UCF101: "<Action>/<video>.avi"; the class is Apply_Eye_Makeup."""
+    action, _, video = line.split()[0].partition("/")
+    classname = "_".join(re.findall("[A-Z][^A-Z]*", action))
+    return f"{classname}/{video.removesuffix('.avi')}.jpg", action, classname
+
+
+_PARSERS = {"FGVCAircraft": _aircraft, "SUN397": _scene, "UCF101": _action}
 _READERS: dict[str, Callable[[str, str], Annotated]] = {
-    "FGVCAircraft": _aircraft,
     "OxfordPets": _pets,
     "StanfordCars": _cars,
     "OxfordFlowers": _flowers,
-    "SUN397": _scenes,
-    "UCF101": _actions,
-}
-
-
-def _read_lists(
-    folder: str, files: Iterable[str], read: Callable[[str, str], Row]
-) -> Annotated:
-    """Return the images of each file, of which `read` takes a line and its position."""
-    return [
-        [read(line, where) for where, line in _lines(folder, file)] for file in files
-    ]
-
-
-def _label_of(folder: str, file: str) -> dict[str, int]:
-    """Return class -> label of a file with a class a line."""
-    return {line: label for label, (_, line) in enumerate(_lines(folder, file))}
-
-
-def _known_label(
-    classname: str, label_of: dict[str, int], where: str, classes: str
-) -> int:
-    if classname not in label_of:
-        raise ValueError(f"{where}: {classname!r} is no class of {classes}")
-    return label_of[classname]
+} | dict.fromkeys(_PARSERS, _lists)
 
 
 def _lines(folder: str, file: str) -> list[tuple[str, str]]:
     """Return ("file:number", line) of the lines that are no blanks or comments."""
     path = os.path.join(folder, file)
-    try:
-        with open(path, encoding="utf-8") as stream:
-            lines = [
-                line.strip()
-                for line in stream
-                if line.strip() and not line.startswith("#")
-            ]
-    except FileNotFoundError:
-        raise FileNotFoundError(f"no file {path}") from None
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is not UTF-8 text: {error}") from error
-    return [(f"{path}:{number}", line) for number, line in enumerate(lines, start=1)]
+    lines = []
+    for line in read_text(path).split("\n"):
+        if line.strip() and not line.startswith("#"):
+            lines.append((f"{path}:{len(lines) + 1}", line.strip()))
+    return lines
 
 
 def _mat(folder: str, file: str, variable: str) -> list:
     """Return the entries of a variable of a MATLAB file."""
     import numpy as np
     from scipy.io import loadmat
-    from scipy.io.matlab import MatReadError
 
     path = os.path.join(folder, file)
     if not os.path.isfile(path):
         raise FileNotFoundError(f"no file {path}")
     try:
         return list(np.atleast_1d(loadmat(path, squeeze_me=True)[variable]))
-    except (
-        MatReadError,
-        KeyError,
-        TypeError,
-        ValueError,
-        EOFError,
-        zlib.error,
-        NotImplementedError,
-    ) as error:
+    except Exception as error:  # noqa: BLE001 - a damaged file has many kinds of errors
         raise ValueError(
             f"{path} is no readable MATLAB file with the variable {variable!r}: {error}"
         ) from error

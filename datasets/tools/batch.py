@@ -12,57 +12,41 @@ from datasets.catalog.entries import Entry, entries
 from toolkit.common.cli import BAD_INPUT, FAILED, OK, NotDone
 
 from . import record
-from .copies import find_copy
-from .hub import fetch_copy, find_zip, hub_form
-from .prepare import prepare, prepare_copy, prepare_folder, prepare_zip, require_empty
-from .torchvision_copies import COPIES
+from .copies import fetch_copy, find_copy, find_zip, hub_form
+from .prepare import prepare, require_empty
 
 
 @dataclass(frozen=True)
 class Source:
-    """The origin of copies.
+    """The origin of copies."""
 
-    Attributes:
-        origin: one of `ORIGINS`.
-        at: a copy, or a folder of copies; of the Hub, the folder to download to. None:
-            the origin's own default.
-        revision: of a repository on the Hub, "" for the known one.
-        offline: let torchvision download nothing.
-    """
-
-    origin: str
+    origin: str  # "hub" or a form that `prepare` takes
+    # a copy or a folder of copies; of the Hub, the folder to download to
     at: Path | None
-    revision: str = ""
-    offline: bool = False
+    revision: str  # of a repository on the Hub, "" for the known one
+    offline: bool  # let torchvision download nothing
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """The outcome of one set.
-
-    `status` is "written", "skipped" or "failed", `code` its exit code.
-    """
+    """The outcome of one set: "written", "skipped" or "failed", and its exit code."""
 
     name: str
     status: str
     detail: str
-    code: int = OK
+    code: int
 
 
 def available(origin: str) -> list[Entry]:
     """Return the sets of which there can be a copy of this origin."""
     found = []
     for entry in entries().values():
-        is_elevater = entry.suite == "elevater"
-        if origin == "torchvision":
-            is_known = entry.name in COPIES
-        elif origin == "hub":
+        if origin == "hub":
             is_known = bool(hub_form(entry))
-        elif origin == "folder":
-            is_known = is_elevater
+        elif origin in ("zip", "folder") and entry.suite == "elevater":
+            is_known = True
         else:
             is_known = find_copy(entry, origin) is not None
-            is_known = is_known or (origin == "zip" and is_elevater)
         if is_known:
             found.append(entry)
     return found
@@ -83,13 +67,11 @@ def require_available(chosen: Sequence[Entry], source: Source, root: Path) -> No
     known = available(origin)
     names = ", ".join(entry.name for entry in known)
     for entry in chosen:
-        if entry not in known and origin == "torchvision":
-            message = f"torchvision has no copy of {entry.name}; it has one of {names}"
-            raise ValueError(message)
         if entry not in known:
-            raise ValueError(
-                f"{entry.name} cannot be prepared from {origin}; it can be one of {names}"
-            )
+            message = f"{entry.name} cannot be prepared from {origin}; it can be one of"
+            if origin == "torchvision":
+                message = f"torchvision has no copy of {entry.name}; it has one of"
+            raise ValueError(f"{message} {names}")
         if origin == "torchvision":
             require_empty(entry, root)
 
@@ -102,19 +84,15 @@ def prepare_all(
     every: "all" was asked for: a set that is there already, or has no copy, is skipped.
     """
     for entry in chosen:
-        name = entry.name
+        status, code = "failed", FAILED
         try:
-            skipped = _prepare_one(entry, root, source, every, len(chosen) > 1)
+            status, detail = _prepare_one(entry, root, source, every, len(chosen) > 1)
+            code = OK
         except NotDone as error:
-            yield Outcome(name, "failed", str(error), FAILED)
+            detail = str(error)
         except (OSError, ValueError) as error:
-            yield Outcome(name, "failed", str(error), BAD_INPUT)
-        else:
-            if skipped:
-                yield Outcome(name, "skipped", skipped)
-            else:
-                made = record.read(root / entry.folder)
-                yield Outcome(name, "written", f"{made.verdict}{made.note}")
+            detail, code = str(error), BAD_INPUT
+        yield Outcome(entry.name, status, detail, code)
 
 
 def table(outcomes: Sequence[Outcome]) -> str:
@@ -128,30 +106,26 @@ def table(outcomes: Sequence[Outcome]) -> str:
 
 def _prepare_one(
     entry: Entry, root: Path, source: Source, every: bool, several: bool
-) -> str:
-    """Prepare a set, or return why it is skipped."""
+) -> tuple[str, str]:
+    """Prepare a set, or skip it; return its status, and the verdict or the reason."""
     folder = root / entry.folder
     if every and folder.is_dir() and any(folder.iterdir()):
-        return f"{folder} is there already"
+        return "skipped", f"{folder} is there already"
     form, path = source.origin, source.at
     repo, revision = "", source.revision
-    if form == "torchvision":
-        prepare(entry, root, path or "", download=not source.offline)
-        return ""
     if form == "hub":
-        folder = path or root / form
-        form, path, repo, revision = fetch_copy(entry, folder, revision)
+        form, path, repo, revision = fetch_copy(entry, path or root / form, revision)
+    elif form == "torchvision":
+        path = path or root / form
     else:
         path = _locate(entry, form, path, several)
-    if every and not path.exists():
-        return f"no copy {path}"
-    if form == "zip":
-        prepare_zip(entry, root, path, revision, repo)
-    elif form == "folder":
-        prepare_folder(entry, root, path, repo)
-    else:
-        prepare_copy(entry, root, form, path, revision, repo)
-    return ""
+    if every and form != "torchvision" and not path.exists():
+        return "skipped", f"no copy {path}"
+    if form == "folder":
+        revision = ""
+    prepare(entry, root, form, path, repo, revision, download=not source.offline)
+    made = record.read(folder)
+    return "written", f"{made.verdict}{made.note}"
 
 
 def _locate(entry: Entry, form: str, at: Path, several: bool) -> Path:

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from datasets.io.index_files import Row, repeated
-from toolkit.common.archives import read_bytes, split_archive
+from toolkit.common.archives import DAMAGED, read_bytes, split_archive
 from toolkit.common.images import ImageError, read_image
 
 from .lenient_readers import near
@@ -23,21 +23,10 @@ BATCH = 64  # images that a thread takes at a time
 Progress = Callable[[int], None]
 Directory = dict[str, zipfile.ZipInfo]  # member -> its metadata
 Fault = tuple[str, str]  # its kind, and a message
-_ZIP_ERRORS = (
-    zipfile.BadZipFile,
-    zlib.error,
-    EOFError,
-    NotImplementedError,
-    RuntimeError,
-    OSError,
-)
 
 
 class Members:
-    """The directories of zips, each read once.
-
-    A zip that cannot be read is reported once and has no members.
-    """
+    """The directories of zips, each read, and reported if it cannot be, once."""
 
     def __init__(self, root: Path, report: Report):
         self.root = root
@@ -70,7 +59,7 @@ class Members:
             message = f"the zip does not exist{near(Path(archive))}"
             self._report.error("missing-zip", where, message)
             return None
-        except _ZIP_ERRORS as error:
+        except DAMAGED as error:
             message = describe(archive) or f"not a readable zip: {error}"
             self._report.error("damaged-zip", where, message)
             return None
@@ -144,7 +133,6 @@ def check_readable(
 
 
 def _fault_of_file(path: str) -> Fault | None:
-    """Return (kind, message) if a file cannot be read."""
     try:
         read_bytes(path)
     except (OSError, ValueError) as error:
@@ -154,7 +142,6 @@ def _fault_of_file(path: str) -> Fault | None:
 
 
 def _fault_of_image(path: str) -> Fault | None:
-    """Return (kind, message) if an image cannot be read or decoded."""
     try:
         read_image(path)
     except (OSError, ValueError) as error:
@@ -172,10 +159,7 @@ def check_overlap(
     images: Mapping[str, Sequence[Row]], members: Members, report: Report, loose: bool
 ) -> None:
     """Report test images that are training images too, by path (an error) or by content
-    (a warning).
-
-    Files outside zips are compared by content only if `loose`, as they have to be read
-    for it.
+    (a warning). Files outside zips are read, to be compared by content, only if `loose`.
     """
     train = images.get("train", ())
     by_path = {row.path: row for row in train}

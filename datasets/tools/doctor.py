@@ -25,7 +25,7 @@ from .report import Report
 
 def examine(
     entry: Entry,
-    root: str | Path,
+    root: Path,
     quick: bool = False,
     workers: int = 2,
     progress: Progress = lambda count: None,
@@ -37,10 +37,8 @@ def examine(
         quick: look at index files and the directories of zips alone; no image is read,
             so no CRC is checked.
         workers: threads that read images.
-        progress: is called with the number of images that were read since the last
-            call.
+        progress: gets the number of images that were read since the last call.
     """
-    root = Path(root)
     folder = root / entry.folder
     report = Report(entry.name, entry.folder)
     if not folder.is_dir() or not any(folder.iterdir()):
@@ -72,13 +70,8 @@ def examine(
 
 def _check_files(entry: Entry, folder: Path, report: Report) -> None:
     """Report missing files that no reader reports, and the rest of a stopped download."""
-    reported_elsewhere = {
-        *entry.zips,
-        *entry.indexes.values(),
-        entry.labelmap,
-        entry.split_json,
-        *entry.annotations,
-    }
+    reported_elsewhere = {entry.labelmap, entry.split_json, *entry.indexes.values()}
+    reported_elsewhere.update(entry.zips, entry.annotations)
     for file in entry.files:
         path = folder / file
         # as in MVLPT, without the folder around
@@ -98,12 +91,11 @@ def _check_record(folder: Path, report: Report) -> None:
     made = record.read(folder)
     if made is None or made.verdict == record.SAME:
         return
+    kind = "unofficial-order"
+    fault = f"the order of the test images is not ELEVATER's{made.note}, so"
     if made.verdict == record.OTHER_SPLIT:
         kind = "another-split"
         fault = f"another split{made.note}; scores on it are not comparable, and"
-    else:
-        kind = "unofficial-order"
-        fault = f"the order of the test images is not ELEVATER's{made.note}, so"
     message = f"made from {made.source}: {fault} predictions cannot be submitted"
     report.warn(kind, f"{report.folder}/{record.FILE}", message)
 
@@ -131,10 +123,11 @@ def _check_classes(
     absent = [label for label in range(classes) if label not in shown]
     if not absent:
         return
-    described = list(map(str, absent[:3]))
-    for position, label in enumerate(absent[:3]):
+    described = []
+    for label in absent[:3]:
+        described.append(str(label))
         if listing.names and label < len(listing.names):
-            described[position] += f" ({listing.names[label]})"
+            described[-1] += f" ({listing.names[label]})"
     message = f"no image of class {', '.join(described)}"
     if len(absent) > 3:
         message += f" and {len(absent) - 3} more"
@@ -157,8 +150,8 @@ def _check_labels(entry: Entry, row: Row, classes: int, report: Report) -> None:
 
 
 def _check_counts(entry: Entry, folder: Path, report: Report) -> None:
-    """Report numbers of images that are not the published ones; a warning for
-    ELEVATER's val split, which is unused, and for numbers in the record.
+    """Report numbers of images that are not the published ones: an error, unless they
+    are in the record, or of ELEVATER's val split, which is unused.
     """
     made = record.read(folder)
     for split, count in report.images.items():

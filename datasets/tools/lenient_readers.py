@@ -27,10 +27,7 @@ from .report import Report
 
 @dataclass
 class Listing:
-    """The images of one split.
-
-    `names` are class names in label order, if the index holds them.
-    """
+    """The images of one split, and its index's class names in label order, if any."""
 
     rows: list[Row]
     names: list[str] | None = None
@@ -47,10 +44,8 @@ class Reader:
     def read(self) -> dict[str, Listing]:
         """Return the splits that can be read."""
         entry = self.entry
-        if entry.layout == "iris":
-            return self._iris()
-        if entry.layout == "coco":
-            return self._coco()
+        if entry.layout in ("iris", "coco"):
+            return self._indexed()
         if entry.split_json and (self.folder / entry.split_json).exists():
             content = self._json(entry.split_json)
             if content is None:
@@ -72,7 +67,7 @@ class Reader:
         """Return the name of a file in findings."""
         return f"{self.entry.folder}/{file}"
 
-    def _text(self, file: str, kind: str) -> str | None:
+    def _text(self, file: str, kind: str = "index") -> str | None:
         """Return the text of a file, or None after a finding `<fault>-<kind>`."""
         path = self.folder / file
         try:
@@ -88,7 +83,7 @@ class Reader:
 
     def _json(self, file: str) -> Any:
         """Return the content of a json file, or None after a finding."""
-        text = self._text(file, "index")
+        text = self._text(file)
         if text is None:
             return None
         try:
@@ -120,48 +115,37 @@ class Reader:
         self._check_names(classes, self.where(file))
         return classes
 
-    def _iris(self) -> dict[str, Listing]:
-        classes = self._labelmap() if self.entry.labelmap else None
+    def _indexed(self) -> dict[str, Listing]:
+        """Return the splits of an IRIS or COCO set; optional ones may be absent."""
+        entry, folder = self.entry, str(self.folder)
+        classes = self._labelmap() if entry.labelmap else None
         splits = {}
-        for split, index in self._used_indexes().items():
-            text = self._text(index, "index")
-            if text is not None:
-                where, folder = self.where(index), str(self.folder)
-                rows = parse_iris(text, where, folder, self.report.error)
-                splits[split] = Listing(self._inside(rows), classes)
-        return splits
-
-    def _coco(self) -> dict[str, Listing]:
-        splits = {}
-        for split, index in self._used_indexes().items():
-            content = self._json(index)
-            if content is not None:
-                where, folder = self.where(index), str(self.folder)
+        for split, index in entry.indexes.items():
+            is_optional = split == "val" or entry.images.get(split) == 0
+            if is_optional and not (self.folder / index).exists():
+                continue
+            read = self._text if entry.layout == "iris" else self._json
+            content, where = read(index), self.where(index)
+            if content is None:
+                continue
+            if entry.layout == "iris":
+                rows = parse_iris(content, where, folder, self.report.error)
+            else:
                 rows, classes = parse_coco(content, where, folder, self.report.error)
                 self._check_names(classes, where)
-                splits[split] = Listing(self._inside(rows), classes)
+            splits[split] = Listing(self._inside(rows), classes)
         if {"train", "test"} <= splits.keys():
             if splits["train"].names != splits["test"].names:
-                indexes = self.entry.indexes
-                message = f"the categories are not those of {indexes['train']}"
-                self.report.error("label-names", self.where(indexes["test"]), message)
+                message = f"the categories are not those of {entry.indexes['train']}"
+                where = self.where(entry.indexes["test"])
+                self.report.error("label-names", where, message)
         return splits
-
-    def _used_indexes(self) -> dict[str, str]:
-        """Return split -> index file, without optional ones that are not there."""
-        used = {}
-        for split, index in self.entry.indexes.items():
-            is_optional = split == "val" or self.entry.images.get(split) == 0
-            if not is_optional or (self.folder / index).exists():
-                used[split] = index
-        return used
 
     def _has_annotations(self) -> bool:
         """Report missing annotations; return if the set can be read without."""
         entry = self.entry
-        missing = [
-            file for file in entry.annotations if not (self.folder / file).exists()
-        ]
+        files = entry.annotations
+        missing = [file for file in files if not (self.folder / file).exists()]
         is_optional = entry.layout == "folders"  # the usual class names are known
         if is_optional or not entry.split_json:
             level = self.report.warn if is_optional else self.report.error
@@ -169,16 +153,12 @@ class Reader:
                 message = f"the file does not exist{near(self.folder / file)}"
                 level("missing-index", self.where(file), message)
             return is_optional or not missing
-        where, message = (
-            self.where(entry.split_json),
-            "the published split does not exist",
-        )
+        level, message = self.report.warn, "; a split is made from the raw annotations"
         if missing:
-            message += f", and {', '.join(missing)} to make one from"
-            self.report.error("missing-index", where, message)
-        else:
-            message += "; a split is made from the raw annotations"
-            self.report.warn("missing-index", where, message)
+            level = self.report.error
+            message = f", and {', '.join(missing)} to make one from"
+        message = f"the published split does not exist{message}"
+        level("missing-index", self.where(entry.split_json), message)
         return not missing
 
     def _class_folders(self) -> dict[str, Listing]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -28,18 +29,12 @@ STALE = 3600
 
 @dataclass(frozen=True)
 class CacheEntry:
-    """The unpacked images of one source.
-
-    Attributes:
-        source: "wds:PATH" or "parquet:PATH", "" if it is not recorded.
-        state: one of `MEANINGS`.
-        bytes: of the entry's files.
-    """
+    """The unpacked images of one source."""
 
     folder: Path
-    source: str
-    state: str
-    bytes: int
+    source: str  # "wds:PATH" or "parquet:PATH", "" if it is not recorded
+    state: str  # one of `MEANINGS`
+    bytes: int  # of the entry's files
 
     def to_dict(self) -> dict:
         """Return plain JSON: folder, source, state, bytes."""
@@ -48,27 +43,26 @@ class CacheEntry:
 
 def list_entries() -> list[CacheEntry]:
     """Return the entries of the cache by name; none is changed."""
-    found = []
-    for child in sorted(home().glob("*")):
-        entry = _examine(child) if child.is_dir() else None
-        if entry is not None:
-            found.append(entry)
-    return found
+    children = sorted(home().glob("*"))
+    found = map(_examine, filter(Path.is_dir, children))
+    return [entry for entry in found if entry]
 
 
 def describe(entries: Sequence[CacheEntry], removed: Sequence[CacheEntry]) -> str:
     """Return a table of the entries, and the number and size of those that are left."""
     rows = []
+    left = []
     for entry in entries:
         state = MEANINGS[entry.state]
         if entry in removed:
             state += ", removed"
+        else:
+            left.append(entry)
         size = _megabytes([entry])
         rows.append((entry.folder.name, size, state, printable(entry.source)))
     lines = []
     if rows:
         lines.append(table(HEAD, rows, numbers=(1,)))
-    left = [entry for entry in entries if entry not in removed]
     lines.append(f"{len(left)} in {home()}: {_megabytes(left)}")
     removable = [entry for entry in left if entry.state in REMOVABLE]
     if removable:
@@ -95,13 +89,9 @@ def _examine(folder: Path) -> CacheEntry | None:
         return CacheEntry(folder, "", "unfinished", size)
     if not (folder / INDEX).is_file():
         return None
-    try:
-        index = read_json(folder / INDEX)
-    except ValueError:
-        index = None
-    if not isinstance(index, dict):
-        index = {}
-    source = str(index.get("source", ""))
+    source = ""
+    with contextlib.suppress(ValueError, AttributeError):  # a damaged index
+        source = str(read_json(folder / INDEX).get("source", ""))
     kind, _, path = source.partition(":")
     if not path:
         state = "unknown"

@@ -19,35 +19,27 @@ OTHER_SPLIT = "another split"
 
 @dataclass(frozen=True)
 class Record:
-    """The metadata of a prepared set.
+    """The metadata of a prepared set."""
 
-    Attributes:
-        source: its source, without a local path.
-        verdict: `SAME`, `OTHER_ORDER` or `OTHER_SPLIT`, of the test images.
-        images: split -> number of images.
-        note: other differences in brackets, after a space, or "".
-    """
-
-    source: str
-    verdict: str
-    images: Mapping[str, int]
-    note: str
+    source: str  # without a local path
+    verdict: str  # `SAME`, `OTHER_ORDER` or `OTHER_SPLIT`, of the test images
+    images: Mapping[str, int]  # split -> number of images
+    note: str  # other differences in brackets, after a space, or ""
 
 
 def write(
     folder: Path,
     entry: Entry,
     images: Mapping[str, int],
-    source: str,
     verdict: str,
+    source: str,
     note: str = "",
     revision: str = "",
 ) -> None:
     """Write the record into a set's folder.
 
     Args:
-        verdict: if the number of test images is that of the set; otherwise it is
-            another split.
+        verdict: if the number of test images is right; otherwise it is another split.
         note: other differences than numbers of images.
         revision: of the source on the Hub, or "".
     """
@@ -70,10 +62,7 @@ def write(
 
 
 def read(folder: Path) -> Record | None:
-    """Return the record in a set's folder, None if there is none.
-
-    A damaged one is from elsewhere, in another order.
-    """
+    """Return the record in a set's folder, if any; a damaged one is from elsewhere."""
     try:
         content = read_json(folder / FILE)
     except FileNotFoundError:
@@ -88,10 +77,6 @@ def read(folder: Path) -> Record | None:
     images = content.get("images")
     if not isinstance(images, dict):
         images = {}
+    source = str(content.get("source") or "elsewhere")
     note = content.get("note")
-    return Record(
-        source=str(content.get("source") or "elsewhere"),
-        verdict=verdict,
-        images=images,
-        note=f" ({note})" if note else "",
-    )
+    return Record(source, verdict, images, f" ({note})" if note else "")

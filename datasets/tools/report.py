@@ -9,18 +9,11 @@ SHOWN = 5  # findings of one kind in one file that are written out
 
 @dataclass(frozen=True)
 class Finding:
-    """One finding.
+    """One finding."""
 
-    Attributes:
-        level: "error" if the set cannot be used as it should be, else "warning".
-        kind: a short fixed name, such as "label-range".
-        where: the file below the data root and, if it applies, its line or member.
-        message: the fault.
-    """
-
-    level: str
-    kind: str
-    where: str
+    level: str  # "error" if the set cannot be used as it should be, else "warning"
+    kind: str  # a short fixed name, such as "label-range"
+    where: str  # the file below the data root and, if it applies, its line or member
     message: str
 
     def __str__(self) -> str:
@@ -29,18 +22,14 @@ class Finding:
 
 @dataclass
 class Report:
-    """The state of one set.
-
-    Attributes:
-        images: the number of images that each split's index lists.
-        missing: nothing of the set is there.
-    """
+    """The state of one set."""
 
     name: str
     folder: str
     findings: list[Finding] = field(default_factory=list)
+    # split -> number of images that its index lists
     images: dict[str, int] = field(default_factory=dict)
-    missing: bool = False
+    missing: bool = False  # nothing of the set is there
 
     def error(self, kind: str, where: str, message: str) -> None:
         """Add an error."""

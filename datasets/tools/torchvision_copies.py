@@ -5,11 +5,9 @@ in ELEVATER's order.
 from __future__ import annotations
 
 import io
-import os
 import random
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,118 +19,53 @@ from datasets.io.packed import PackedImage
 from toolkit.common.cli import NotDone
 from toolkit.common.text import one_line
 
-from .record import OTHER_ORDER, OTHER_SPLIT
+from .copies import find_copy
 
 # the file of an image, or how to get one that has none
-ImageSource = str | Callable[[], Image.Image]
+ImageSource = Path | Callable[[], Image.Image]
 Item = tuple[ImageSource, tuple[int, ...]]
 
-SPLIT = {name: {"split": name} for name in SPLITS}
-TWO_SPLITS = {name: SPLIT[name] for name in ("train", "test")}
-TRAIN_TEST = {"train": {"train": True}, "test": {"train": False}}
 # torchvision has Kaggle's order: ..., sad, surprised, neutral
 FER_TO_ALPHABETICAL = (0, 1, 2, 3, 5, 6, 4)
+# as the notes in catalog/copies.yaml say
 CALTECH_TRAIN = 30  # images a class
 EUROSAT_EACH = 500  # images a class and split
-
-
-@dataclass(frozen=True)
-class Copy:
-    """How torchvision has a set.
-
-    Attributes:
-        splits: split -> the argument of its class for it.
-        by_name: labels are matched by class names; otherwise they are ELEVATER's
-            already.
-        note: how its splits or labels may differ from ELEVATER's, besides the order.
-        verdict: `OTHER_SPLIT` if torchvision has no split of the set.
-    """
-
-    splits: dict[str, dict[str, Any]]
-    by_name: bool = False
-    note: str = ""
-    verdict: str = OTHER_ORDER
-
-
-COPIES = {
-    "caltech-101": Copy(
-        {"train": {}, "test": {}},
-        note=f"{CALTECH_TRAIN} training images of each class are drawn by a fixed seed",
-        verdict=OTHER_SPLIT,
-    ),
-    "cifar-10": Copy(TRAIN_TEST, by_name=True),
-    "cifar-100": Copy(TRAIN_TEST, by_name=True),
-    "country211": Copy(SPLIT | {"val": {"split": "valid"}}, by_name=True),
-    "dtd": Copy(SPLIT, by_name=True, note="the first of its ten partitions"),
-    "eurosat_clip": Copy(
-        {split: {} for split in SPLIT},
-        by_name=True,
-        note=f"{EUROSAT_EACH} images of each class and split are drawn by a fixed seed",
-        verdict=OTHER_SPLIT,
-    ),
-    "fer-2013": Copy(
-        TWO_SPLITS | {"val": SPLIT["test"]},
-        note="test is Kaggle's private test",
-    ),
-    "fgvc-aircraft-2013b-variants102": Copy(SPLIT, by_name=True),
-    "food-101": Copy(TWO_SPLITS, by_name=True),
-    "gtsrb": Copy(TWO_SPLITS),
-    "mnist": Copy(TRAIN_TEST, by_name=True),
-    "oxford-flower-102": Copy(SPLIT),
-    "oxford-iiit-pets": Copy(
-        TWO_SPLITS | {"train": {"split": "trainval"}}, by_name=True
-    ),
-    "patch-camelyon": Copy(SPLIT),
-    "rendered-sst2": Copy(SPLIT, by_name=True),
-    "stanford-cars": Copy(TWO_SPLITS, by_name=True),
-    "voc-2007-classification": Copy(
-        {split: {"year": "2007", "image_set": split} for split in SPLIT},
-        note="objects marked as difficult do not count",
-    ),
-}
 
 
 def read_copy(
     entry: Entry, split: str, source: Path, download: bool
 ) -> Iterator[PackedImage]:
-    """Yield the images of a split, with the labels of the set.
+    """Yield the images of a split, with the labels of the set; see `prepare`.
 
-    Args:
-        source: the folder that torchvision's class takes as its root.
-        download: let torchvision download what is not there.
-
-    Raises:
-        NotDone: torchvision cannot give it; the message names the next step.
-        ValueError: its class names are not those of the set.
+    Raises NotDone, whose message names the next step, if torchvision cannot read it,
+    ValueError if its class names are not those of the set.
     """
     for number, (image, labels) in enumerate(_read(entry, split, source, download)):
-        if not isinstance(image, str):
+        if isinstance(image, Path):
+            name = image.name
+            if image.is_relative_to(source):
+                name = image.relative_to(source).as_posix()
+            # an index line without labels can't hold a space
+            name, content = name.replace(" ", "_"), image.read_bytes()
+        else:
             stream = io.BytesIO()
             image().save(stream, "PNG")
-            yield PackedImage(
-                f"{split}/{number:06d}.png", stream.getvalue(), labels, ""
-            )
-            continue
-        name = os.path.basename(image)
-        if Path(image).is_relative_to(source):
-            name = Path(image).relative_to(source).as_posix()
-        # an index line without labels can't hold a space
-        name = name.replace(" ", "_")
-        yield PackedImage(name, Path(image).read_bytes(), labels, "")
+            name, content = f"{split}/{number:06d}.png", stream.getvalue()
+        yield PackedImage(name, content, labels, "")
 
 
 def _read(entry: Entry, split: str, source: Path, download: bool) -> list[Item]:
     import torchvision
 
     cls = getattr(torchvision.datasets, entry.torchvision)
-    copy = COPIES[entry.name]
+    copy = find_copy(entry, "torchvision")
     dataset = _open(cls, copy.splits[split], source, download)
     if entry.name == "caltech-101":
         return _caltech(Path(dataset.root) / "101_ObjectCategories", split)
     if entry.name == "voc-2007-classification":
         classes = names.class_names(entry.name)
         images = zip(dataset.images, dataset.annotations, strict=True)
-        return [(str(image), _objects(file, classes)) for image, file in images]
+        return [(Path(image), _objects(file, classes)) for image, file in images]
     if entry.name == "fer-2013":
         items = _items(dataset, FER_TO_ALPHABETICAL)
         # its test split is the public test followed by the private one
@@ -177,7 +110,7 @@ def _items(dataset, order: Sequence[int]) -> list[Item]:
     if files:
         pairs = list(zip(files, dataset._labels, strict=True))
     if pairs and isinstance(pairs[0][0], str | Path):
-        return [(str(path), (order[int(label)],)) for path, label in pairs]
+        return [(Path(path), (order[int(label)],)) for path, label in pairs]
     if hasattr(dataset, "targets"):
         labels = dataset.targets
     elif pairs:
@@ -195,7 +128,7 @@ def _items(dataset, order: Sequence[int]) -> list[Item]:
 
 
 def _objects(annotation: str, classes: Sequence[str]) -> tuple[int, ...]:
-    """Return the labels in a file of VOC's annotations that are not difficult."""
+    """Return the labels of the objects in a file of VOC that are not difficult."""
     shown = set()
     for item in ElementTree.parse(annotation).getroot().iter("object"):
         name = (item.findtext("name") or "").strip()
@@ -219,7 +152,7 @@ def _caltech(folder: Path, split: str) -> list[Item]:
     generator = random.Random(0)
     items: list[Item] = []
     for label, inner in enumerate(folders):
-        files = sorted(map(str, Path(folder, inner).glob("*.jpg")))
+        files = sorted(Path(folder, inner).glob("*.jpg"))
         count = min(CALTECH_TRAIN, len(files) // 2)
         sampled = set(generator.sample(files, count))
         for file in files:
@@ -235,9 +168,8 @@ def _eurosat(items: list[Item], split: str) -> list[Item]:
     for item in items:
         groups.setdefault(item[1], []).append(item)
     chosen = []
-    for labels in sorted(groups):
-        group = groups[labels]
+    for _, group in sorted(groups.items()):
         each = min(EUROSAT_EACH, len(group) // 3)
-        start = list(SPLIT).index(split) * each
+        start = SPLITS.index(split) * each
         chosen += generator.sample(group, 3 * each)[start : start + each]
     return sorted(chosen)

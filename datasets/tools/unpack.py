@@ -11,27 +11,17 @@ import stat
 import tarfile
 import tempfile
 import zipfile
-import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
-from toolkit.common.archives import check_method
+from toolkit.common.archives import DAMAGED, check_method
 from toolkit.common.files import no_data_reason, require_data
 
 TARS = (".tar.gz", ".tgz", ".tar")
 # an archive may become so many times its size, or so many bytes; images hardly shrink
 RATIO, SMALL = 100, 1 << 28
-_DAMAGED = (
-    zipfile.BadZipFile,
-    tarfile.TarError,
-    zlib.error,
-    lzma.LZMAError,
-    EOFError,
-    OSError,
-    RuntimeError,
-    NotImplementedError,
-)
+_DAMAGED = (*DAMAGED, tarfile.TarError, lzma.LZMAError)
 
 
 def check_form(path: Path, name: str, thorough: bool = True) -> None:
@@ -77,12 +67,9 @@ def is_archive(name: str) -> bool:
 
 
 def unpack(archive: Path, folder: Path, wanted: Sequence[str]) -> list[str]:
-    """Unpack the files that `wanted` needs into `folder`; return the names that are new
-    in it. Existing files stay as they are.
-
-    Archives differ in the folders around their content. The folder of the archive that
-    has one of the paths `wanted` in it is taken; an archive in the archive is unpacked
-    too.
+    """Unpack the folder of an archive that has one of the paths `wanted` in it, also in
+    an archive in it, into `folder`, in which existing files stay as they are; return
+    the names that are new there.
 
     Raises:
         ValueError: the archive is damaged, has none of `wanted` in it, or holds entries
@@ -109,11 +96,9 @@ def unpack(archive: Path, folder: Path, wanted: Sequence[str]) -> list[str]:
 
 
 def _extract(archive: Path, work: Path, budget: int) -> int:
-    """Unpack all files and folders, `budget` bytes at most, and return how many bytes
-    there were.
+    """Unpack all files and folders, `budget` bytes at most; return the number of bytes.
 
-    Nothing is written outside `work`, and no existing file is written over, whatever
-    the archive says.
+    Whatever the archive says, all is written inside `work`, and over no file.
     """
     total = 0
     try:
@@ -146,10 +131,7 @@ def _extract(archive: Path, work: Path, budget: int) -> int:
 
 
 def _members(archive: Path) -> Iterator[tuple[str, int, BinaryIO | None]]:
-    """Yield (name, bytes, content) of each file and folder (None: a folder).
-
-    Raises ValueError for anything else.
-    """
+    """Yield (name, bytes, content or None) of each file or folder; refuse all else."""
     if archive.name.endswith(".zip"):
         with zipfile.ZipFile(archive) as content:
             for entry in content.infolist():

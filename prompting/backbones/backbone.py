@@ -11,8 +11,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from prompting.backbones.names import is_path, last_part
+from prompting.backbones.names import is_path, local_path
 from prompting.tokens import Tokenizer, plain_name
+from toolkit.common.text import some
 
 if TYPE_CHECKING:
     from open_clip import CLIP
@@ -119,9 +120,7 @@ class Backbone:
         unknown = self.unknown_classes(classes)
         if not unknown:
             return
-        names = ", ".join(repr(name) for name in unknown[:5])
-        if len(unknown) > 5:
-            names += f" and {len(unknown) - 5} more"
+        names = some([repr(name) for name in unknown])
         message = (
             f"the backbone {self.name} knows few words, and too few of the class names {names} to tell them apart. Take another "
             f"with --backbone, such as {EXAMPLE}"
@@ -155,8 +154,9 @@ class Backbone:
 
         name, pretrained: as given to `load_backbone`.
         """
+        last_part = Path(local_path(name)).name if is_path(name) else name
         return {
-            "backbone": last_part(name),
+            "backbone": last_part,
             "backbone_is_path": is_path(name),
             "backbone_fingerprint": self.fingerprint,
             "pretrained": Path(pretrained).name,

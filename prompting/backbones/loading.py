@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from prompting.backbones import hub_models, transformers_layout
+from prompting.backbones import hub_models, names, transformers_layout, weights
 from prompting.backbones.architectures import (
     configuration,
     has_quick_gelu_weights,
@@ -18,29 +18,12 @@ from prompting.backbones.architectures import (
     unsupported_reason,
     weights_location,
 )
-from prompting.backbones.backbone import (
-    OPENAI_MEAN,
-    OPENAI_STD,
-    Backbone,
-    Preprocessing,
-)
+from prompting.backbones.backbone import Backbone, Preprocessing
 from prompting.backbones.hub_models import CONFIG as HUB_CONFIG
 from prompting.backbones.hub_models import WEIGHTS as HUB_WEIGHTS
-from prompting.backbones.names import (
-    ALIASES,
-    LOCAL_PREFIX,
-    is_on_hub,
-    local_path,
-    open_clip_names,
-)
+from prompting.backbones.names import ALIASES, LOCAL_PREFIX, open_clip_names
 from prompting.backbones.tokenizers import load_tokenizer
-from prompting.backbones.weights import (
-    SUFFIXES,
-    build,
-    build_from_openai_layout,
-    has_openai_sizes,
-    read_state_dict,
-)
+from prompting.backbones.weights import SUFFIXES, build, read_state_dict
 from prompting.checkpoints.tensors import check_finite
 from prompting.tokens import Tokenizer, clip_tokenizer
 from toolkit.common.suggest import nearest
@@ -72,50 +55,57 @@ def load_backbone(
     name that is none of these, with the nearest ones, and FileNotFoundError when
     weights are not available.
     """
+    backbone = _load(str(name), pretrained)
+    backbone.clip.to(device)
+    return backbone
+
+
+def _load(name: str, pretrained: str | None) -> Backbone:
     if name == LOCAL_PREFIX:
         raise ValueError(f"{LOCAL_PREFIX} needs a folder behind it")
-    name = local_path(str(name))
+    name = names.local_path(name)
     if name == "pocket":
         if pretrained:
             raise ValueError(
                 f"the pocket backbone has its own weights: leave {pretrained!r} (MODEL.BACKBONE.PRETRAINED, --pretrained) "
                 "out, or name the architecture that it is for with --backbone"
             )
-        return load_pocket(device=device)
+        return load_pocket()
     if name in ALIASES:
-        return _load_architecture(name, ALIASES[name], pretrained, device)
+        return _load_architecture(name, ALIASES[name], pretrained)
     path = Path(name)
     if path.is_dir():
-        return _load_folder(path, path.name, pretrained, device)
+        return _load_folder(path, path.name, pretrained)
     if path.is_file():
         if pretrained:
             raise ValueError(
                 f"the backbone {name} is a file with its weights: leave {pretrained!r} (MODEL.BACKBONE.PRETRAINED, "
                 "--pretrained) out"
             )
-        return _load_file(path, device)
+        return _load_file(path)
     if name in open_clip_names():
-        return _load_architecture(name, name, pretrained, device)
+        return _load_architecture(name, name, pretrained)
     if name.endswith(SUFFIXES) or os.path.isabs(name) or name.startswith("."):
         raise FileNotFoundError(f"no checkpoint at {name}")
-    if is_on_hub(name):
+    if names.is_on_hub(name):
         folder = hub_models.download(name, _check_config)
-        return _load_folder(folder, name, pretrained, device)
+        return _load_folder(folder, name, pretrained)
     raise ValueError(
         f"unknown backbone {name!r}; {_nearest(name)} It may also be the path of a checkpoint in OpenAI's layout, or "
         "a model of the Hugging Face Hub, hf-hub:USER/NAME"
     )
 
 
-def _load_folder(
-    folder: Path, name: str, pretrained: str | None, device: str | torch.device
-) -> Backbone:
-    """Load a folder in the form of open_clip's or of transformers' repositories; with
-    other weights for `pretrained`.
-    """
-    files = [
-        folder / weights for weights in HUB_WEIGHTS if (folder / weights).is_file()
-    ]
+def _nearest(name: str) -> str:
+    close = nearest(name, ["pocket", *ALIASES, *open_clip_names()], count=3, cutoff=0.4)
+    if not close:
+        return "known are pocket, ViT-B/16, RN50 and open_clip's names."
+    return f"did you mean {', '.join(close)}?"
+
+
+def _load_folder(folder: Path, name: str, pretrained: str | None) -> Backbone:
+    """Load a folder in the form of open_clip's or of transformers' repositories."""
+    files = [folder / file for file in HUB_WEIGHTS if (folder / file).is_file()]
     has_config = (folder / HUB_CONFIG).is_file()
     is_transformers = (folder / transformers_layout.CONFIG).is_file() and not (
         has_config and files
@@ -123,45 +113,38 @@ def _load_folder(
     if pretrained:
         files = [Path(pretrained)]
     if is_transformers:
-        return _load_transformers(folder, pretrained, name, device)
+        return _load_transformers(folder, pretrained, name)
     if not files or not has_config:
         raise FileNotFoundError(
             f"{folder} holds no model: neither {HUB_CONFIG} and one of {', '.join(HUB_WEIGHTS)}, nor "
             f"{transformers_layout.CONFIG} and {' or '.join(transformers_layout.WEIGHTS)}"
         )
-    return _load_hub_file(files[0], folder, name, device)
+    return _load_hub_file(files[0], folder, name)
 
 
-def _load_file(path: Path, device: str | torch.device) -> Backbone:
+def _load_file(path: Path) -> Backbone:
     folder = path.parent
     if (folder / HUB_CONFIG).is_file():
-        return _load_hub_file(path, folder, path.name, device)
+        return _load_hub_file(path, folder, path.name)
     if (
         path.name in transformers_layout.WEIGHTS
         and (folder / transformers_layout.CONFIG).is_file()
     ):
-        return _load_transformers(folder, str(path), path.name, device)
-    clip = build_from_openai_layout(read_state_dict(path), str(path))
-    return _backbone(path.name, clip, Preprocessing(_size(clip)), device)
+        return _load_transformers(folder, str(path), path.name)
+    clip = weights.build_from_openai_layout(read_state_dict(path), str(path))
+    return _backbone(path.name, clip, {})
 
 
-def _load_transformers(
-    folder: Path, file: str | None, name: str, device: str | torch.device
-) -> Backbone:
-    """Load a `CLIPModel` of transformers with the config.json of `folder`; file:
-    weights, by default those of the folder.
-    """
+def _load_transformers(folder: Path, file: str | None, name: str) -> Backbone:
+    """Load a `CLIPModel` of transformers; file: weights, by default the folder's."""
     config = transformers_layout.read_config(folder / transformers_layout.CONFIG)
     transformers_layout.check_tokenizer(folder)
     values = transformers_layout.read_preprocessing(
         folder, config["vision_cfg"]["image_size"]
     )
-    if file:
-        weights = Path(file)
-    else:
-        weights = transformers_layout.weights_of(folder)
-    clip = build(config, transformers_layout.read_weights(weights), str(weights))
-    return _backbone(name, clip, Preprocessing(_size(clip), **values), device)
+    path = Path(file) if file else transformers_layout.weights_of(folder)
+    clip = build(config, transformers_layout.read_weights(path), str(path))
+    return _backbone(name, clip, values)
 
 
 def load_pocket(
@@ -191,22 +174,19 @@ def load_pocket(
         embedding[ids] = rows
         state["token_embedding.weight"] = embedding
     clip = build(model, state, str(weights_file))
-    interpolation = preprocess.get("interpolation", "bicubic")
-    mean, std = tuple(preprocess["mean"]), tuple(preprocess["std"])
-    preprocessing = Preprocessing(preprocess["size"], mean, std, interpolation)
-    backbone = _backbone("pocket", clip, preprocessing, device)
+    backbone = _backbone("pocket", clip.to(device), preprocess)
     backbone.known_tokens = known_tokens
     return backbone
 
 
 def _load_architecture(
-    name: str, architecture: str, pretrained: str | None, device: str | torch.device
+    name: str, architecture: str, pretrained: str | None
 ) -> Backbone:
     from open_clip import CLIP
     from open_clip.pretrained import get_pretrained_cfg, list_pretrained_tags_by_model
 
     if pretrained and (Path(pretrained).is_file() or pretrained.endswith(SUFFIXES)):
-        return _load_architecture_file(name, architecture, pretrained, device)
+        return _load_architecture_file(name, architecture, pretrained)
     config = configuration(architecture)
     tags = list_pretrained_tags_by_model(architecture)
     tag = pretrained or "openai"
@@ -218,18 +198,19 @@ def _load_architecture(
         if tags:
             choice = f"give a file or one of open_clip's tags: {', '.join(tags)}"
         raise ValueError(f"{what} (MODEL.BACKBONE.PRETRAINED, --pretrained): {choice}")
-    quick_gelu = bool(get_pretrained_cfg(architecture, tag).get("quick_gelu", False))
+    found = get_pretrained_cfg(architecture, tag)
+    quick_gelu = bool(found.get("quick_gelu", False))
     if architecture.endswith("-quickgelu") and not quick_gelu:
         raise ValueError(
             f"the weights {tag!r} were trained with GELU: use {architecture.removesuffix('-quickgelu')!r}"
         )
     tokenizer = load_tokenizer(config["text_cfg"])
     try:
-        clip = _open_clip_model(architecture, tag, quick_gelu)
+        clip = _open_clip_model(architecture, tag, found)
     except Exception as error:  # noqa: BLE001 - the download fails in as many ways as the network
         raise FileNotFoundError(
             f"the weights {tag!r} of {name} cannot be had here ({error}). "
-            f"{weights_location(architecture, tag)}. Give a file instead: a checkpoint in OpenAI's layout with "
+            f"{weights_location(found)}. Give a file instead: a checkpoint in OpenAI's layout with "
             f"--backbone FILE, or {name} with the file as its weights (MODEL.BACKBONE.PRETRAINED FILE of train.py, "
             "--pretrained FILE of predict)"
         ) from error
@@ -238,26 +219,19 @@ def _load_architecture(
     if not isinstance(clip, CLIP):
         config["quick_gelu"] = quick_gelu or config.get("quick_gelu", False)
         clip = build(config, clip.state_dict(), name)
-    preprocessing = Preprocessing(
-        _size(clip),
-        tuple(values["mean"]),
-        tuple(values["std"]),
-        values["interpolation"],
-    )
-    return _backbone(name, clip, preprocessing, device, tokenizer)
+    return _backbone(name, clip, values, tokenizer)
 
 
-def _open_clip_model(architecture: str, tag: str, quick_gelu: bool) -> Any:
+def _open_clip_model(architecture: str, tag: str, config: dict) -> Any:
     """Return open_clip's model, downloaded if it is not in a cache.
 
     open_clip and huggingface_hub log nothing: the exception says what failed.
     """
     from open_clip import create_model
-    from open_clip.pretrained import get_pretrained_cfg
 
-    repository = (get_pretrained_cfg(architecture, tag).get("hf_hub") or "").rstrip("/")
-    if repository:
-        hub_models.check_reachable(repository)
+    if config.get("hf_hub"):
+        hub_models.check_reachable(config["hf_hub"].rstrip("/"))
+    quick_gelu = bool(config.get("quick_gelu", False))
     before = logging.root.manager.disable
     logging.disable(logging.ERROR)
     try:
@@ -268,13 +242,11 @@ def _open_clip_model(architecture: str, tag: str, quick_gelu: bool) -> Any:
         logging.disable(before)
 
 
-def _load_architecture_file(
-    name: str, architecture: str, path: str, device: str | torch.device
-) -> Backbone:
+def _load_architecture_file(name: str, architecture: str, path: str) -> Backbone:
     config = configuration(architecture)
     tokenizer = load_tokenizer(config["text_cfg"], Path(path).parent)
     state = read_state_dict(path)
-    is_known = has_openai_sizes(state)
+    is_known = weights.has_openai_sizes(state)
     if name in ALIASES or is_known:
         config["quick_gelu"] = True
     activation = "QuickGELU" if config.get("quick_gelu") else "GELU"
@@ -288,35 +260,19 @@ def _load_architecture_file(
             *(path, name, activation, architecture, architecture),
         )
     clip = build(config, state, path)
-    return _backbone(
-        name,
-        clip,
-        Preprocessing(_size(clip), **pretrained_values(architecture)),
-        device,
-        tokenizer,
-    )
+    return _backbone(name, clip, pretrained_values(architecture), tokenizer)
 
 
-def _load_hub_file(
-    path: Path, folder: Path, name: str, device: str | torch.device
-) -> Backbone:
+def _load_hub_file(path: Path, folder: Path, name: str) -> Backbone:
     """Load weights with open_clip's configuration file of a folder."""
     model, values = _read_hub_config(folder)
     tokenizer = load_tokenizer(model["text_cfg"], folder)
     clip = build(model, read_state_dict(path), str(path))
-    preprocessing = Preprocessing(
-        _size(clip),
-        tuple(values.get("mean", OPENAI_MEAN)),
-        tuple(values.get("std", OPENAI_STD)),
-        values.get("interpolation", "bicubic"),
-    )
-    return _backbone(name, clip, preprocessing, device, tokenizer)
+    return _backbone(name, clip, values, tokenizer)
 
 
 def _check_config(folder: Path) -> None:
-    """Raise ValueError if the configuration of a folder is of a model that cannot be
-    used.
-    """
+    """Raise ValueError if a folder's configuration is of a model that isn't supported."""
     if (folder / HUB_CONFIG).is_file():
         _read_hub_config(folder)
     elif (folder / transformers_layout.CONFIG).is_file():
@@ -347,31 +303,21 @@ def _read_hub_config(folder: Path) -> tuple[dict, dict]:
 
 
 def _backbone(
-    name: str,
-    clip: CLIP,
-    preprocessing: Preprocessing,
-    device: str | torch.device,
-    tokenizer: Tokenizer | None = None,
+    name: str, clip: CLIP, values: dict, tokenizer: Tokenizer | None = None
 ) -> Backbone:
-    """Return a backbone; tokenizer: CLIP's by default."""
-    clip = clip.float().eval().requires_grad_(False).to(device)
-    return Backbone(name, clip, tokenizer or clip_tokenizer(), preprocessing)
-
-
-def _size(clip: CLIP) -> int:
+    """Return a backbone; values: mean, std and interpolation as far as they are known."""
     size = clip.visual.image_size
-    if isinstance(size, int):
-        return size
-    height, width = size
-    if height != width:
-        raise ValueError(
-            f"this image tower takes {height} x {width} pixels; only square images are supported"
-        )
-    return height
-
-
-def _nearest(name: str) -> str:
-    close = nearest(name, ["pocket", *ALIASES, *open_clip_names()], count=3, cutoff=0.4)
-    if not close:
-        return "known are pocket, ViT-B/16, RN50 and open_clip's names."
-    return f"did you mean {', '.join(close)}?"
+    if not isinstance(size, int):
+        size, width = size
+        if size != width:
+            raise ValueError(
+                f"this image tower takes {size} x {width} pixels; only square images are supported"
+            )
+    preprocessing = Preprocessing(
+        size,
+        tuple(values.get("mean", Preprocessing.mean)),
+        tuple(values.get("std", Preprocessing.std)),
+        values.get("interpolation", "bicubic"),
+    )
+    clip = clip.float().eval().requires_grad_(False)
+    return Backbone(name, clip, tokenizer or clip_tokenizer(), preprocessing)

@@ -6,9 +6,8 @@ from __future__ import annotations
 
 import logging
 import pickle
-import zipfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -18,6 +17,7 @@ from prompting.backbones.torchscript import is_torchscript, read_torchscript
 from prompting.checkpoints.tensors import check_finite, check_sizes
 from toolkit.common import unpickle
 from toolkit.common.files import require_data
+from toolkit.common.text import first_line, some
 
 if TYPE_CHECKING:
     from open_clip import CLIP
@@ -53,6 +53,7 @@ _PREFIXES = ("visual.", "transformer.resblocks.", "token_embedding.", "ln_final.
 _WRAPPERS = ("state_dict", "model_state_dict", "model")
 _PREFIXES_OF_WRAPPERS = ("module.", "_orig_mod.", "model.")
 _MAX_CONTEXT = 4096  # tokens; the causal mask has their square
+_NO_MODEL = (RuntimeError, TypeError, ValueError, ArithmeticError, AssertionError)
 # Widths of open_clip's towers whose heads are not 64 wide
 _OTHER_HEADS = {1280: "ViT-H-14", 1408: "ViT-g-14", 1664: "ViT-bigG-14"}
 
@@ -80,42 +81,33 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
             state = read_torchscript(path)
             check_sizes(state, "it")
             return state
-        _check_archive(path)
         unpickle.check(path)
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except (
-        pickle.UnpicklingError,
-        KeyError,
-        EOFError,
-    ) as error:  # KeyError: an unknown opcode
+    # KeyError: an unknown opcode
+    except (pickle.UnpicklingError, KeyError, EOFError) as error:
         raise ValueError(
             f"{path} cannot be read as a checkpoint: it is damaged, or holds more than tensors"
         ) from error
     except ValueError as error:
         raise ValueError(f"{path} cannot be read as a checkpoint: {error}") from error
     except Exception as error:  # noqa: BLE001 - every reader has its own kinds of errors
-        first_line = str(error).partition("\n")[0]
-        what = f"{type(error).__name__}: {first_line[:200]}"
+        what = f"{type(error).__name__}: {first_line(error)}"
         raise ValueError(f"{path} cannot be read as a checkpoint ({what})") from error
-    content = _unwrapped(content)
-    state = {}
-    if not isinstance(content, dict):
+    state = _unwrapped(content)
+    if not isinstance(state, dict):
         raise ValueError(f"{path} holds no state dict of tensors")
-    for name, value in content.items():
+    for name, value in state.items():
         if not isinstance(value, Tensor) or not isinstance(name, str):
-            keys = [str(key)[:40] for key in content]
+            keys = [str(key)[:40] for key in state]
             raise ValueError(
-                f"{path} holds no state dict of tensors; its keys are {_some(keys)}"
+                f"{path} holds no state dict of tensors; its keys are {some(keys)}"
             )
-        state[str(name)] = value
     check_sizes(state, path)
-    return _without_prefixes(state)
+    return _without_prefixes(dict(state))
 
 
-def _unwrapped(content: object) -> object:
-    """Return the state dict in a file of a training program: under one of `_WRAPPERS`
-    beside epoch, optimiser, ..., or two of them.
-    """
+def _unwrapped(content: Any) -> Any:
+    """Return the state dict that a training program stores under up to two names."""
     for _ in range(2):
         for key in _WRAPPERS:
             if isinstance(content, dict) and isinstance(content.get(key), dict):
@@ -131,26 +123,19 @@ def _without_prefixes(state: dict[str, Tensor]) -> dict[str, Tensor]:
     owned = [name for name in state if name.endswith(".logit_scale")]
     if len(owned) == 1:
         state = _without_prefix(state, owned[0].removesuffix("logit_scale"))
-    found = True
-    while found and state:
-        found = False
+    before = None
+    while before is not state:
+        before = state
         for prefix in _PREFIXES_OF_WRAPPERS:
-            shorter = _without_prefix(state, prefix)
-            found = found or shorter is not state
-            state = shorter
+            state = _without_prefix(state, prefix)
     return state
 
 
 def _without_prefix(state: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
     """Return the tensors without a prefix if all of them have it, else as they are."""
-    if not all(name.startswith(prefix) for name in state):
+    if not state or not all(name.startswith(prefix) for name in state):
         return state
     return {name.removeprefix(prefix): value for name, value in state.items()}
-
-
-def has_transformers_names(state: dict[str, Tensor]) -> bool:
-    """Return True if tensors are named as in transformers' CLIP models."""
-    return any(name.startswith(("text_model.", "vision_model.")) for name in state)
 
 
 def has_openai_sizes(state: dict[str, Tensor]) -> bool:
@@ -160,18 +145,6 @@ def has_openai_sizes(state: dict[str, Tensor]) -> bool:
     return all(name in state for name in _SIZES)
 
 
-def _check_archive(path: Path) -> None:
-    """Raise ValueError for a zip archive whose members are larger than the file;
-    torch.save compresses nothing.
-    """
-    if not zipfile.is_zipfile(path):
-        return
-    with zipfile.ZipFile(path) as archive:
-        total = sum(entry.file_size for entry in archive.infolist())
-    if total > path.stat().st_size:
-        raise ValueError("its members are compressed, which torch.save never does")
-
-
 def build_from_openai_layout(state: dict[str, Tensor], source: str) -> CLIP:
     """Return the float32 CLIP of these tensors: sizes from their shapes, heads 64 wide
     and QuickGELU, as OpenAI's are.
@@ -179,24 +152,21 @@ def build_from_openai_layout(state: dict[str, Tensor], source: str) -> CLIP:
     source: the file's name in messages. Raises ValueError naming missing and unexpected
     keys for other layouts.
     """
-    if has_transformers_names(state):
+    if any(name.startswith(("text_model.", "vision_model.")) for name in state):
         raise ValueError(
             f"{source} has the names of transformers' CLIPModel: put its config.json beside it, or give the folder of the "
             "model that it was trained from as the backbone and the file as its pretrained weights"
         )
     state = without_text_prefix(state)
     missing = [name for name in _NEEDED if name not in state]
-    unexpected = [
-        name
-        for name in state
-        if name not in _NEEDED + _SIZES and not name.startswith(_PREFIXES)
-    ]
+    others = [name for name in state if not name.startswith(_PREFIXES)]
+    unexpected = [name for name in others if name not in _NEEDED + _SIZES]
     if missing or unexpected:
         advice = "it holds no CLIP, which has an image and a text tower"
         if any(name.startswith("visual.") for name in state):
             advice = f"for weights of an open_clip architecture {AS_WEIGHTS}"
         raise ValueError(
-            f"{source} is not in OpenAI's layout: missing keys {_some(missing)}; unexpected keys {_some(unexpected)}; "
+            f"{source} is not in OpenAI's layout: missing keys {some(missing)}; unexpected keys {some(unexpected)}; "
             f"{advice}"
         )
     config = openai_config(state, source)
@@ -213,20 +183,27 @@ def openai_config(state: dict[str, Tensor], source: str) -> dict:
 
     Raise ValueError if they imply none.
     """
-    _check_dimensions(state, source)
+    for name, count in _DIMENSIONS.items():
+        if name not in state:
+            continue
+        shape = tuple(state[name].shape)
+        if len(shape) != count or 0 in shape:
+            raise ValueError(
+                f"{source}: {name} has the shape {shape}; it should have {count} dimensions"
+            )
     text_width = state["ln_final.weight"].shape[0]
-    image_width = None
+    widths = {"text": text_width}
     if "visual.positional_embedding" in state:
         vision = _vit_config(state, source)
-        image_width = vision["width"]
+        widths = {"image": vision["width"], "text": text_width}
     else:
         vision = _resnet_config(state, source)
     if vision["width"] in _OTHER_HEADS:
         raise ValueError(
             f"{source} has the width of {_OTHER_HEADS[vision['width']]}, whose heads are not OpenAI's: {AS_WEIGHTS}"
         )
-    for tower, width in (("image", image_width), ("text", text_width)):
-        if width is not None and (width % 64 or not width):
+    for tower, width in widths.items():
+        if width % 64:
             raise ValueError(
                 f"{source}: the {tower} width {width} is no multiple of 64, the width of OpenAI's heads"
             )
@@ -247,20 +224,6 @@ def openai_config(state: dict[str, Tensor], source: str) -> dict:
     }
 
 
-def _check_dimensions(state: dict[str, Tensor], source: str) -> None:
-    """Raise ValueError if a tensor whose sizes tell the architecture has too few, too
-    many or empty dimensions.
-    """
-    for name, count in _DIMENSIONS.items():
-        if name not in state:
-            continue
-        shape = tuple(state[name].shape)
-        if len(shape) != count or 0 in shape:
-            raise ValueError(
-                f"{source}: {name} has the shape {shape}; it should have {count} dimensions"
-            )
-
-
 def build(config: dict, state: dict[str, Tensor], source: str) -> CLIP:
     """Return an open_clip CLIP of this configuration with these tensors, in float32.
 
@@ -270,17 +233,13 @@ def build(config: dict, state: dict[str, Tensor], source: str) -> CLIP:
     config.pop("custom_text", None)
     state = _as_in_clip(state)
     _check_config(config, state, source)
-    clip = None
     # timm computes with values while it builds
-    if "timm_model_name" in config["vision_cfg"]:
+    is_timm = "timm_model_name" in config["vision_cfg"]
+    with torch.device("cpu" if is_timm else "meta"):  # in which nothing is allocated
         clip = _construct(config, source)
-        expected = clip.state_dict()
-    else:
-        with torch.device("meta"):  # nothing is allocated
-            expected = _construct(config, source).state_dict()
-    _check_keys(state, expected, source)
+    _check_keys(state, clip.state_dict(), source)
     check_finite(state, source)
-    if clip is None:
+    if not is_timm:
         clip = _construct(config, source)
     state = {name: value.float() for name, value in state.items()}
     clip.load_state_dict({**clip.state_dict(), **state})
@@ -299,27 +258,25 @@ def _check_keys(
     unexpected = [name for name in state if name not in expected]
     shapes = []
     for name, value in state.items():
-        needs_numbers = name in expected and expected[name].is_floating_point()
-        if needs_numbers and not value.is_floating_point():
+        if name not in expected:
+            continue
+        wanted = expected[name]
+        if wanted.is_floating_point() and not value.is_floating_point():
             kind = str(value.dtype).removeprefix("torch.")
             raise ValueError(
                 f"{source}: {name} holds {kind}; quantised weights cannot be used"
             )
-        if name in expected and value.shape != expected[name].shape:
-            shapes.append(
-                f"{name} {tuple(value.shape)}, not {tuple(expected[name].shape)}"
-            )
+        if value.shape != wanted.shape:
+            shapes.append(f"{name} {tuple(value.shape)}, not {tuple(wanted.shape)}")
     if missing or unexpected or shapes:
         raise ValueError(
-            f"{source} does not fit the architecture: missing keys {_some(missing)}; "
-            f"unexpected keys {_some(unexpected)}; other shapes {_some(shapes)}"
+            f"{source} does not fit the architecture: missing keys {some(missing)}; "
+            f"unexpected keys {some(unexpected)}; other shapes {some(shapes)}"
         )
 
 
 def _as_in_clip(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Return tensors under the names of open_clip's class CLIP, without OpenAI's sizes,
-    and with scalar temperature and bias.
-    """
+    """Return tensors as open_clip's CLIP names and shapes them, without OpenAI's sizes."""
     found = {}
     for name, value in without_text_prefix(state).items():
         if name in ("logit_scale", "logit_bias") and value.shape == (1,):
@@ -330,9 +287,7 @@ def _as_in_clip(state: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _check_config(config: dict, state: dict[str, Tensor], source: str) -> None:
-    """Raise ValueError if an untrusted configuration has more layers than the file
-    tensors, or too long a context.
-    """
+    """Raise ValueError if an untrusted configuration has too many layers or tokens."""
     for tower in ("vision_cfg", "text_cfg"):
         layers = config[tower].get("layers", 0)
         if isinstance(layers, list | tuple):
@@ -354,17 +309,9 @@ def _construct(config: dict, source: str) -> CLIP:
 
     try:
         return CLIP(**config)
-    except (
-        RuntimeError,
-        TypeError,
-        ValueError,
-        ZeroDivisionError,
-        OverflowError,
-        AssertionError,
-    ) as error:
-        first_line = str(error).partition("\n")[0]
+    except _NO_MODEL as error:
         raise ValueError(
-            f"{source}: its configuration describes no model: {first_line[:200]}"
+            f"{source}: its configuration describes no model: {first_line(error)}"
         ) from error
 
 
@@ -406,10 +353,3 @@ def _count(state: dict[str, Tensor], prefix: str) -> int:
         name[len(prefix) :].split(".")[0] for name in state if name.startswith(prefix)
     }
     return len(numbers)
-
-
-def _some(names: list[str]) -> str:
-    """Return up to five of the names, and how many more there are."""
-    if len(names) > 5:
-        return f"{', '.join(names[:5])} and {len(names) - 5} more"
-    return ", ".join(names) or "none"

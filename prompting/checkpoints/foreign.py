@@ -13,29 +13,19 @@ import os
 import re
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from prompting.checkpoints.prompt_files import (
-    check_config,
-    load_prompts,
-    load_state,
-    save_prompts,
-)
-from prompting.checkpoints.reference import (
-    BUFFERS,
-    current_name,
-    is_ivlp,
-    is_maple,
-    prompt_from_reference,
-    rename,
-    to_reference,
-)
+from prompting.checkpoints import reference
+from prompting.checkpoints.prompt_files import load_prompts, prompt_of, save_prompts
+from prompting.checkpoints.reference import BUFFERS, prompt_from_reference
 from prompting.checkpoints.tensors import check_finite, check_sizes
-from prompting.prompts import POSITIONS, Prompt, TextPrompt, build_prompt
+from prompting.prompts import POSITIONS, Prompt, TextPrompt
 from prompting.unified import UnifiedPrompt
 from toolkit.common.files import write_bytes
+from toolkit.common.text import naming
 from toolkit.common.unpickle import read
 
 logger = logging.getLogger(__name__)
@@ -45,17 +35,8 @@ _NET = "meta_net."
 _KGCOOP_UNUSED = "bias_vectors"
 # CLIP's weights
 _FROZEN = ("image_encoder.", "text_encoder.", "ZS_image_encoder.", "logit_scale")
-_OFFICIAL = (
-    "vpt_",
-    "mvlpt_",
-    "upt_",
-    "cocoop_",
-    "compound_",
-    _KGCOOP_UNUSED,
-    _NET,
-    *BUFFERS,
-    *_FROZEN,
-)
+_LEARNED = ("vpt_", "mvlpt_", "upt_", "cocoop_", "compound_", _KGCOOP_UNUSED, _NET)
+_OFFICIAL = _LEARNED + BUFFERS + _FROZEN
 # methods whose class name is at the end
 _AT_THE_END = ("KgCoOp", "CoCoOp", "IVLP", "MaPLe")
 # the entry of a run's checkpoint with the metadata of its prompt, as JSON
@@ -98,10 +79,8 @@ class Checkpoint:
         """
         if not self.foreign:
             return self.state
-        try:
-            return rename(self.unconditional())
-        except ValueError as error:
-            raise ValueError(f"{self.path}: {error}") from None
+        with naming(self.path):
+            return reference.rename(self.unconditional())
 
     @property
     def left_out(self) -> str:
@@ -130,11 +109,8 @@ class Checkpoint:
 
     def unconditional(self) -> dict[str, Tensor]:
         """Return the state as stored, without CoCoOp's net."""
-        return {
-            name: value
-            for name, value in self.state.items()
-            if not name.startswith(_NET)
-        }
+        names = [name for name in self.state if not name.startswith(_NET)]
+        return {name: self.state[name] for name in names}
 
     def describe(self) -> str:
         """Return the prompt in words; empty if its names do not tell."""
@@ -163,13 +139,10 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     content = read(path)
     record = _record(content, path)
     tensors = _state_tensors(content, path)
-    suffix = tensors.get("token_suffix")
     foreign = any(name.startswith(_OFFICIAL) for name in tensors)
-    state = {
-        name: value
-        for name, value in tensors.items()
-        if not _is_frozen(name) and name not in BUFFERS
-    }
+    state = {name: tensors[name] for name in tensors if not _is_frozen(name)}
+    check_finite(state, path)
+    _, suffix = [state.pop(name, None) for name in BUFFERS]
     is_cocoop = "cocoop_ctx" in state  # of the reference MVLPT
     if is_cocoop:
         if "ctx" in state:
@@ -194,9 +167,7 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
 
 
 def _record(content: object, path: str | Path) -> dict:
-    """Return the record of the prompt in a checkpoint of our runs, {} if there is none.
-    Raises ValueError.
-    """
+    """Return the record of the prompt in a checkpoint of our runs, or {}."""
     text = content.get(RECORD) if isinstance(content, dict) else None
     if text is None:
         return {}
@@ -209,28 +180,21 @@ def _record(content: object, path: str | Path) -> dict:
     return record
 
 
-def _state_tensors(content: object, path: str | Path) -> dict[str, Tensor]:
-    """Return the tensors of a checkpoint's state dict in float32.
-
-    Raises ValueError naming the file and a tensor.
-    """
+def _state_tensors(content: Any, path: str | Path) -> dict[str, Tensor]:
+    """Return the tensors of a checkpoint's state dict in float32."""
     state = content
     if isinstance(content, dict):
         state = content.get("state_dict", content)
-    if not isinstance(state, dict) or not state:
+    is_named = isinstance(state, dict) and all(isinstance(name, str) for name in state)
+    if not is_named or not state:
         raise ValueError(f"{path} holds no state dict")
-    if not all(isinstance(name, str) for name in state):
-        raise ValueError(f"{path} holds no state dict")
-    tensors: dict[str, Tensor] = {}
     for name, value in state.items():
         if not isinstance(value, Tensor):
             raise ValueError(f"{path}: {name} in its state dict is no tensor")
     check_sizes(state, path)
+    tensors = {}
     for name, value in state.items():
-        tensors[current_name(name)] = value.float().clone()
-    check_finite(
-        {name: value for name, value in tensors.items() if not _is_frozen(name)}, path
-    )
+        tensors[reference.current_name(name)] = value.float().clone()
     return tensors
 
 
@@ -239,20 +203,15 @@ def _is_frozen(name: str) -> bool:
 
 
 def _method(state: dict[str, Tensor], path: str | Path) -> str:
-    """Return the method that the names tell, or "".
-
-    Raises ValueError for one whose prompts have no module here.
-    """
-    if any(
-        name.startswith(("representation_learner.", "compound_rep_tokens"))
-        for name in state
-    ):
+    """Return the method that the names tell, or "". Raises ValueError for others."""
+    of_mmrl = ("representation_learner.", "compound_rep_tokens")
+    if any(name.startswith(of_mmrl) for name in state):
         raise ValueError(
             f"{path} is MMRL's; its representation tokens are not supported"
         )
-    if is_maple(state):
+    if reference.is_maple(state):
         return "MaPLe"
-    if is_ivlp(state):
+    if reference.is_ivlp(state):
         return "IVLP"
     if _KGCOOP_UNUSED in state and "ctx" in state:
         return "KgCoOp"
@@ -265,9 +224,7 @@ def _method(state: dict[str, Tensor], path: str | Path) -> str:
 
 
 def _fixed_words(ctx: Tensor, suffix: Tensor | None) -> str:
-    """Return the words that follow fewer vectors than words; the suffix of all classes
-    then begins with them.
-    """
+    """Return the words after fewer vectors than words, which begin all suffixes."""
     words = _WORDS[len(ctx) :]
     if suffix is not None and len(suffix) > 1 and words:
         start = suffix[:, : len(words)]
@@ -336,14 +293,16 @@ def read_prompt(
 def _prompt_of(checkpoint: Checkpoint, position: str | None) -> tuple[Prompt, dict]:
     if checkpoint.left_out:
         logger.warning("%s", checkpoint.left_out)
-    if (
-        checkpoint.foreign
-        or "ctx" in checkpoint.state
-        and not recorded_config(checkpoint)
-    ):
+    config = recorded_config(checkpoint)
+    if checkpoint.foreign or ("ctx" in checkpoint.state and not config):
         prompt = _foreign_prompt(checkpoint, position)
+    elif not config:
+        raise ValueError(
+            f"{checkpoint.path} is a run's checkpoint, which lacks the prompt's configuration: give the run's folder"
+        )
     else:
-        prompt = _own_prompt(checkpoint)
+        with naming(checkpoint.path):
+            prompt = prompt_of(config, checkpoint.state)
         check_position(prompt, position, checkpoint.path)
     metadata = {
         key: value for key, value in checkpoint.record.items() if key != "config"
@@ -377,34 +336,17 @@ def check_position(prompt: Prompt, position: str | None, path: str | Path) -> No
         )
 
 
-def _own_prompt(checkpoint: Checkpoint) -> Prompt:
-    config = recorded_config(checkpoint)
-    if not config:
-        raise ValueError(
-            f"{checkpoint.path} is a run's checkpoint, which lacks the prompt's configuration: give the run's folder"
-        )
-    try:
-        check_config(config, checkpoint.state)
-        prompt = build_prompt(config)
-        load_state(prompt, checkpoint.state)
-    except ValueError as error:
-        raise ValueError(f"{checkpoint.path}: {error}") from None
-    return prompt
-
-
 def _foreign_prompt(checkpoint: Checkpoint, position: str | None) -> Prompt:
     known, path = checkpoint.position, checkpoint.path
     if checkpoint.method in _AT_THE_END and position not in (None, "end"):
         raise ValueError(
             f"{path} is {checkpoint.method}'s: its class name is at the end, not at {position!r}"
         )
-    try:
+    with naming(path):
         state = checkpoint.unconditional()
         prompt = prompt_from_reference(
             state, position or known or "middle", fixed_words=checkpoint.fixed_words
         )
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from None
     if "ctx" in checkpoint.state and not (position or known):
         raise ValueError(
             f"{path}: neither its tensors nor its folder's name tell where the class name is; give the position "
@@ -441,13 +383,9 @@ def convert(
     if target.suffix == ".safetensors":
         save_prompts(target, prompt, known | (metadata or {}))
         return description
-    try:
-        content = {
-            "state_dict": to_reference(prompt),
-            "epoch": int(known.get("epoch") or 0),
-        }
-    except ValueError as error:
-        raise ValueError(f"{source}: {error}") from None
+    with naming(source):
+        state = reference.to_reference(prompt)
+        content = {"state_dict": state, "epoch": int(known.get("epoch") or 0)}
     if isinstance(known.get("val_result"), float):
         content["val_result"] = known["val_result"]
     file = io.BytesIO()

@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import safe_open
@@ -68,10 +69,7 @@ def load_prompts(path: str | Path) -> tuple[Prompt, dict]:
     if _CONFIG not in strings:
         raise ValueError(f"{path} holds no prompt: its metadata lacks {_CONFIG!r}")
     try:
-        config = json.loads(strings.pop(_CONFIG))
-        check_config(config, state)
-        prompt = build_prompt(config)
-        load_state(prompt, state)
+        prompt = prompt_of(json.loads(strings.pop(_CONFIG)), state)
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path}: {error}") from error
     check_finite(state, path)
@@ -101,6 +99,14 @@ def load_state(prompt: Prompt, state: dict[str, Tensor]) -> None:
     prompt.load_state_dict(state)
 
 
+def prompt_of(config: Any, state: dict[str, Tensor]) -> Prompt:
+    """Return the prompt of an untrusted configuration with these tensors."""
+    check_config(config, state)
+    prompt = build_prompt(config)
+    load_state(prompt, state)
+    return prompt
+
+
 def check_config(config: object, state: dict[str, Tensor]) -> dict:
     """Return an untrusted configuration with its defaults. Raises ValueError unless it
     is that of a prompt of these tensors.
@@ -109,34 +115,24 @@ def check_config(config: object, state: dict[str, Tensor]) -> dict:
     """
     if not isinstance(config, dict):
         raise ValueError(f"its metadata {_CONFIG!r} is no object")
-    _check_numbers(config)
-    _check_modules(config, len(state))
+    _check_sizes(config, len(state))
     with torch.device("meta"):
         prompt = build_prompt(config)
     _check_state(prompt, state)
     return prompt.config()
 
 
-def _check_numbers(config: dict) -> None:
-    """Raise ValueError unless the configuration of an untrusted file has numbers that a
-    prompt can have.
+def _check_sizes(config: dict, tensors: int) -> None:
+    """Raise ValueError if an untrusted configuration has too large numbers, or more
+    modules than a file's tensors.
     """
     for name, value in config.items():
         if isinstance(value, dict):
-            _check_numbers(value)
+            _check_sizes(value, tensors)
         elif isinstance(value, (int, float)) and not abs(value) <= _MAX_NUMBER:
             raise ValueError(
                 f"its metadata {_CONFIG!r} has {name} {str(value)[:20]}; {_MAX_NUMBER:,} is the most"
             )
-
-
-def _check_modules(config: dict, tensors: int) -> None:
-    """Raise ValueError if layers that are modules, each with tensors, are more than a
-    file's tensors.
-    """
-    for part in config.values():
-        if isinstance(part, dict):
-            _check_modules(part, tensors)
     blocks = config.get("blocks")
     if isinstance(blocks, list) and len(blocks) > tensors:
         raise ValueError(
@@ -157,14 +153,12 @@ def _check_modules(config: dict, tensors: int) -> None:
 
 def _check_state(prompt: Prompt, state: dict[str, Tensor]) -> None:
     expected = prompt.state_dict()
-    missing = [name for name in expected if name not in state]
-    unexpected = [name for name in state if name not in expected]
+    missing = ", ".join(name for name in expected if name not in state)
+    unexpected = ", ".join(name for name in state if name not in expected)
     issues = []
     if missing or unexpected:
-        missing_names = ", ".join(missing) or "none"
-        unexpected_names = ", ".join(unexpected) or "none"
         issues.append(
-            f"tensors of another method (missing: {missing_names}; unexpected: {unexpected_names})"
+            f"tensors of another method (missing: {missing or 'none'}; unexpected: {unexpected or 'none'})"
         )
     for name, value in expected.items():
         if name in state and state[name].shape != value.shape:
@@ -178,9 +172,7 @@ def _check_state(prompt: Prompt, state: dict[str, Tensor]) -> None:
 
 
 def _in_order(content: bytes) -> bytes:
-    """Return a safetensors file with its metadata in alphabetical order: the same
-    prompt is the same bytes.
-    """
+    """Sort a safetensors file's metadata: the same prompt is the same bytes."""
     length = int.from_bytes(content[:8], "little")
     header = json.loads(content[8 : 8 + length])
     header["__metadata__"] = dict(sorted(header["__metadata__"].items()))

@@ -6,28 +6,44 @@ Of the reference MVLPT, CoOp, KgCoOp and ProGrad the vectors enter as `TextPromp
 `MaPLePrompt`.
 """
 
+import itertools
 import re
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
 
 from prompting.checkpoints.prompt_files import load_state
-from prompting.class_aware import TCPPrompt
 from prompting.deep import IVLPPrompt, MaPLePrompt
+from prompting.name_aware import SoftCPTPrompt, TCPPrompt
 from prompting.prompts import Prompt, TextPrompt, VisualPrompt
 from prompting.representation import MMRLPrompt
-from prompting.task_aware import SoftCPTPrompt
 from prompting.unified import UnifiedPrompt
+from toolkit.common.text import some
 
 State = dict[str, Tensor]
 
 BUFFERS = ("token_prefix", "token_suffix")  # the class names' embeddings
-TEXT_BLOCK = "text_encoder.transformer.resblocks.{}.VPT_shallow"
-IMAGE_FIRST = "image_encoder.VPT"
-IMAGE_BLOCK = "image_encoder.transformer.resblocks.{}.VPT_shallow"
-DEEP_TEXT = "compound_prompts_text.{}"
-DEEP_MAP = "compound_prompt_projections.{}"
-MMRL_NAMES = {  # pattern of ours -> official
+_TEXT_BLOCK = "text_encoder.transformer.resblocks.{}.VPT_shallow"
+_IMAGE_FIRST = "image_encoder.VPT"
+_IMAGE_BLOCK = "image_encoder.transformer.resblocks.{}.VPT_shallow"
+_DEEP_MAPS = "prompt_learner.compound_prompt_projections.{}."
+# ours, of which each layer is a row or, with {}, a tensor -> the official names of the
+# first layer and of the others, and the number of the second
+_IVLP_LAYERS = {
+    "text": ("prompt_learner.ctx", _TEXT_BLOCK, 1),
+    "visual": (_IMAGE_FIRST, _IMAGE_BLOCK, 1),
+}
+_MAPLE_LAYERS = {
+    "text": ("prompt_learner.ctx", "prompt_learner.compound_prompts_text.{}", 0),
+    "projections.{}.weight": ("prompt_learner.proj.weight", f"{_DEEP_MAPS}weight", 0),
+    "projections.{}.bias": ("prompt_learner.proj.bias", f"{_DEEP_MAPS}bias", 0),
+}
+_TCP_NAMES = {  # pattern of ours -> official
+    r"class_map\.(.*)": r"prompt_learner.meta_net.\1",
+    r"ctx": r"prompt_learner.ctx",
+}
+_MMRL_NAMES = {
     r"tokens": r"representation_learner.compound_rep_tokens",
     r"text_maps\.(\d+\..*)": r"representation_learner.compound_rep_tokens_r2tproj.\1",
     r"image_maps\.(\d+\..*)": r"representation_learner.compound_rep_tokens_r2vproj.\1",
@@ -39,7 +55,7 @@ MMRL_NAMES = {  # pattern of ours -> official
     r"projection_a": r"image_encoder.A",
     r"projection_b": r"image_encoder.B",
 }
-SOFTCPT_NAMES = {  # ours -> official
+_SOFTCPT_NAMES = {
     "task_ctx": "task_prompt_learner.ctx",
     "class_ctx": "class_prompt_learner.ctx",
     "projection": "prompt_gen.proj",
@@ -80,18 +96,17 @@ def rename(state: State) -> State:
         if name not in BUFFERS:
             state[current_name(name)] = value.float()
     if is_maple(state):
-        return _rename_maple(state)
+        return _rename_layers(state, _MAPLE_LAYERS)
     if is_ivlp(state):
-        return _rename_ivlp(state)
+        return _rename_layers(state, _IVLP_LAYERS)
     is_unified = "ctx" in state and "vpt_embeddings" in state
     renamed: State = {}
     unknown = []
     for name, value in state.items():
-        prefix = _known_prefix(name, _PREFIXES)
-        if prefix is None:
+        ours = _translate(name, _PREFIXES)
+        if ours is None:
             unknown.append(name)
             continue
-        ours = _PREFIXES[prefix] + name[len(prefix) :]
         if not is_unified:
             ours = ours.removeprefix("text.").removeprefix("visual.")
         renamed[ours] = value
@@ -107,35 +122,25 @@ def current_name(name: str) -> str:
     return name.replace("upt_proj", "mvlpt_proj")
 
 
-def _known_prefix(name: str, prefixes: dict[str, str]) -> str | None:
-    """Return the name itself if it is known, or the prefix with a dot at its end that
-    it begins with.
-    """
-    if name in prefixes:
-        return name
-    for prefix in prefixes:
-        if prefix.endswith(".") and name.startswith(prefix):
-            return prefix
+def _translate(name: str, prefixes: dict[str, str]) -> str | None:
+    """Return a name with its known prefix replaced, or None."""
+    for old, new in prefixes.items():
+        if name == old or (old.endswith(".") and name.startswith(old)):
+            return new + name.removeprefix(old)
     return None
 
 
 def _check_unknown(names: list[str]) -> None:
-    if not names:
-        return
-    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
-    raise ValueError(
-        f"not the names of a prompt of the reference: {', '.join(sorted(names)[:5])}{more}"
-    )
+    if names:
+        raise ValueError(
+            f"not the names of a prompt of the reference: {some(sorted(names))}"
+        )
 
 
-def _pop_layers(state: State, pattern: str, first: int) -> list[Tensor]:
-    """Remove and return the tensors named by `pattern` with the numbers from `first`
-    on.
-    """
-    layers: list[Tensor] = []
-    while pattern.format(first + len(layers)) in state:
-        layers.append(state.pop(pattern.format(first + len(layers))))
-    return layers
+def _layer_names(first: str, others: str, start: int) -> Iterator[str]:
+    yield first
+    for number in itertools.count(start):
+        yield others.format(number)
 
 
 def _stack(layers: list[Tensor]) -> Tensor:
@@ -147,29 +152,19 @@ def _stack(layers: list[Tensor]) -> Tensor:
     return torch.stack(layers)
 
 
-def _rename_ivlp(state: State) -> State:
-    text = [state.pop("ctx")]
-    text += _pop_layers(state, TEXT_BLOCK, first=1)
-    renamed = {"text": _stack(text)}
-    if IMAGE_FIRST in state:
-        visual = [state.pop(IMAGE_FIRST)]
-        visual += _pop_layers(state, IMAGE_BLOCK, first=1)
-        renamed["visual"] = _stack(visual)
-    _check_unknown(list(state))
-    return renamed
-
-
-def _rename_maple(state: State) -> State:
-    text = [state.pop("ctx")]
-    text += _pop_layers(state, DEEP_TEXT, first=0)
-    renamed = {"text": _stack(text)}
-    for part in ("weight", "bias"):
-        if f"proj.{part}" not in state:
-            raise ValueError(f"MaPLe's proj.{part} is missing")
-        layers = [state.pop(f"proj.{part}")]
-        layers += _pop_layers(state, f"{DEEP_MAP}.{part}", first=0)
-        for number, value in enumerate(layers):
-            renamed[f"projections.{number}.{part}"] = value
+def _rename_layers(state: State, layers: dict[str, tuple[str, str, int]]) -> State:
+    renamed = {}
+    for ours, official in layers.items():
+        names = map(current_name, _layer_names(*official))
+        present = itertools.takewhile(state.__contains__, names)
+        values = [state.pop(name) for name in present]
+        if "{}" not in ours and values:
+            renamed[ours] = _stack(values)
+        elif "{}" in ours and not values:
+            raise ValueError(f"MaPLe's {current_name(official[0])} is missing")
+        elif values:
+            for number, value in enumerate(values):
+                renamed[ours.format(number)] = value
     _check_unknown(list(state))
     return renamed
 
@@ -192,13 +187,14 @@ def prompt_from_reference(
     """
     state = rename(state)
     prompt: Prompt
-    if "projections.0.weight" in state:
-        prompt = _maple_prompt(state, fixed_words)
-    elif "text" in state:
-        prompt = _ivlp_prompt(state, fixed_words)
+    if "text" in state:
+        prompt = _deep_prompt(state, fixed_words)
     else:
-        text = _text_prompt(state, position, fixed_words)
-        visual = _visual_prompt(state, patch_size)
+        parts = {}
+        for name, value in state.items():
+            parts[name.removeprefix("text.").removeprefix("visual.")] = value
+        text = _text_prompt(parts, position, fixed_words)
+        visual = _visual_prompt(parts, patch_size)
         if text is not None and visual is not None:
             prompt = _unified_prompt(state, text, visual, heads, theta)
         elif text is not None:
@@ -213,12 +209,11 @@ def prompt_from_reference(
     return prompt
 
 
-def _text_prompt(state: State, position: str, fixed_words: str) -> TextPrompt | None:
-    ctx = state.get("text.ctx", state.get("ctx"))
-    if ctx is None:
+def _text_prompt(parts: State, position: str, fixed_words: str) -> TextPrompt | None:
+    if "ctx" not in parts:
         return None
-    _check_axes("ctx", ctx, (2, 3))
-    *classes, n_ctx, width = ctx.shape
+    _check_axes("ctx", parts["ctx"], (2, 3))
+    *classes, n_ctx, width = parts["ctx"].shape
     return TextPrompt(
         n_ctx, width, classes[0] if classes else None, position, fixed_words=fixed_words
     )
@@ -233,22 +228,18 @@ def _check_axes(name: str, value: Tensor, expected: tuple[int, ...]) -> None:
         )
 
 
-def _visual_prompt(state: State, patch_size: int) -> VisualPrompt | None:
-    shallow = state.get("visual.embeddings", state.get("embeddings"))
-    if shallow is None:
+def _visual_prompt(parts: State, patch_size: int) -> VisualPrompt | None:
+    if "embeddings" not in parts:
         return None
-    deep = state.get("visual.embeddings_deep", state.get("embeddings_deep"))
-    projection = state.get("visual.proj.weight", state.get("proj.weight"))
-    _check_axes("embeddings", shallow, (3,))
-    if deep is not None:
-        _check_axes("embeddings_deep", deep, (3,))
-    if projection is not None:
-        _check_axes("proj.weight", projection, (2,))
-    _, n_ctx, dim = shallow.shape
-    layers = 1 if deep is None else 1 + len(deep)
-    if projection is None:
+    for name, axes in (("embeddings", 3), ("embeddings_deep", 3), ("proj.weight", 2)):
+        if name in parts:
+            _check_axes(name, parts[name], (axes,))
+    _, n_ctx, dim = parts["embeddings"].shape
+    layers = 1 + len(parts.get("embeddings_deep", ()))
+    if "proj.weight" not in parts:
         return VisualPrompt(n_ctx, dim, layers, patch_size)
-    return VisualPrompt(n_ctx, projection.shape[0], layers, patch_size, project=dim)
+    width = len(parts["proj.weight"])
+    return VisualPrompt(n_ctx, width, layers, patch_size, project=dim)
 
 
 def _unified_prompt(
@@ -272,29 +263,19 @@ def _unified_prompt(
     return UnifiedPrompt(text, visual, dim or 128, heads, max(blocks, 1), theta)
 
 
-def _ivlp_prompt(state: State, fixed_words: str) -> IVLPPrompt:
+def _deep_prompt(state: State, fixed_words: str) -> Prompt:
     _check_axes("ctx", state["text"][0], (2,))
     layers, n_text, width = state["text"].shape
-    visual_layers, n_visual, image_width = 0, 0, 0
-    if "visual" in state:
-        _check_axes(IMAGE_FIRST, state["visual"][0], (2,))
-        visual_layers, n_visual, image_width = state["visual"].shape
-    return IVLPPrompt(
-        n_text,
-        width,
-        layers,
-        n_visual,
-        image_width,
-        visual_layers,
-        fixed_words=fixed_words,
-    )
-
-
-def _maple_prompt(state: State, fixed_words: str) -> MaPLePrompt:
-    _check_axes("ctx", state["text"][0], (2,))
-    layers, n_ctx, width = state["text"].shape
-    image_width = state["projections.0.weight"].shape[0]
-    return MaPLePrompt(n_ctx, width, image_width, layers, fixed_words=fixed_words)
+    if "projections.0.weight" in state:
+        image_width = state["projections.0.weight"].shape[0]
+        return MaPLePrompt(n_text, width, image_width, layers, fixed_words=fixed_words)
+    text = (n_text, width, layers)
+    if "visual" not in state:
+        return IVLPPrompt(*text, 0, 0, 0, fixed_words=fixed_words)
+    _check_axes(_IMAGE_FIRST, state["visual"][0], (2,))
+    visual_layers, n_visual, image_width = state["visual"].shape
+    visual = (n_visual, image_width, visual_layers)
+    return IVLPPrompt(*text, *visual, fixed_words=fixed_words)
 
 
 def to_reference(prompt: Prompt) -> State:
@@ -303,7 +284,8 @@ def to_reference(prompt: Prompt) -> State:
     Raises ValueError for a prompt that no official implementation has or would compute
     in the same way.
     """
-    _check_unified(prompt)
+    if isinstance(prompt, UnifiedPrompt):
+        _check_theta(prompt)
     state = official_names(prompt, prompt.state_dict())
     return {name: value.detach().float().cpu().clone() for name, value in state.items()}
 
@@ -314,76 +296,52 @@ def official_names(prompt: Prompt, state: State) -> State:
     Raises ValueError for a prompt that no official implementation has.
     """
     if isinstance(prompt, IVLPPrompt):
-        return _official_ivlp(state)
+        return _official_layers(state, _IVLP_LAYERS)
     if isinstance(prompt, MaPLePrompt):
-        return _official_maple(state)
+        return _official_layers(state, _MAPLE_LAYERS)
     if isinstance(prompt, TCPPrompt):
-        return _official_tcp(state)
+        return _official_names(state, _TCP_NAMES)
     if isinstance(prompt, MMRLPrompt):
-        return _official_mmrl(state)
+        return _official_names(state, _MMRL_NAMES)
     if isinstance(prompt, SoftCPTPrompt):
-        return {SOFTCPT_NAMES[name]: value for name, value in state.items()}
+        return _official_names(state, _SOFTCPT_NAMES)
     prefixes = {TextPrompt: "text.", VisualPrompt: "visual.", UnifiedPrompt: ""}
     if type(prompt) not in prefixes:
         raise ValueError(f"the reference has no {prompt.kind!r} prompt")
     official = {ours: name for name, ours in _PREFIXES.items()}
     renamed = {}
     for name, value in state.items():
-        name = prefixes[type(prompt)] + name
-        prefix = _known_prefix(name, official)
-        if prefix is None:
+        known = _translate(prefixes[type(prompt)] + name, official)
+        if known is None:
             raise ValueError(f"the reference has no tensor for {name!r}")
-        renamed[official[prefix] + name[len(prefix) :]] = value
+        renamed[known] = value
     return renamed
 
 
-def _official_ivlp(state: State) -> State:
-    renamed = {"prompt_learner.ctx": state["text"][0]}
-    for layer, value in enumerate(state["text"][1:], start=1):
-        renamed[TEXT_BLOCK.format(layer)] = value
-    if "visual" in state:
-        renamed[IMAGE_FIRST] = state["visual"][0]
-        for layer, value in enumerate(state["visual"][1:], start=1):
-            renamed[IMAGE_BLOCK.format(layer)] = value
+def _official_layers(state: State, layers: dict[str, tuple[str, str, int]]) -> State:
+    renamed = {}
+    for ours, official in layers.items():
+        values = list(state.get(ours, ()))
+        if "{}" in ours:
+            numbers = range(len(state["text"]))
+            values = [state[ours.format(number)] for number in numbers]
+        for name, value in zip(_layer_names(*official), values, strict=False):
+            renamed[name] = value
     return renamed
 
 
-def _official_maple(state: State) -> State:
-    renamed = {"prompt_learner.ctx": state["text"][0]}
-    for number, value in enumerate(state["text"][1:]):
-        renamed[f"prompt_learner.{DEEP_TEXT.format(number)}"] = value
-    for name, value in state.items():
-        found = re.fullmatch(r"projections\.(\d+)\.(weight|bias)", name)
-        if found is None:
-            continue
-        layer = int(found[1])
-        official = "proj" if layer == 0 else DEEP_MAP.format(layer - 1)
-        renamed[f"prompt_learner.{official}.{found[2]}"] = value
-    return renamed
-
-
-def _official_tcp(state: State) -> State:
+def _official_names(state: State, patterns: dict[str, str]) -> State:
     renamed = {}
     for name, value in state.items():
-        official = name.replace("class_map.", "meta_net.")
-        renamed[f"prompt_learner.{official}"] = value
-    return renamed
-
-
-def _official_mmrl(state: State) -> State:
-    renamed = {}
-    for name, value in state.items():
-        for pattern, official in MMRL_NAMES.items():
+        for pattern, official in patterns.items():
             found = re.fullmatch(pattern, name)
             if found is not None:
                 renamed[found.expand(official)] = value
     return renamed
 
 
-def _check_unified(prompt: Prompt) -> None:
+def _check_theta(prompt: UnifiedPrompt) -> None:
     """Raise ValueError for a θ that the reference MVLPT would compute differently."""
-    if not isinstance(prompt, UnifiedPrompt):
-        return
     if prompt.theta == "attention":
         raise ValueError(
             "the reference's θ maps each vector by itself, but this prompt's vectors attend to all others"

@@ -35,13 +35,11 @@ the default is an error.
 
 def read_meanings() -> dict[str, str]:
     """Return key -> meaning, from keys.yaml and from the trainers' declarations."""
-    from dassl.engine import TRAINER_REGISTRY
-
-    from trainers.engine.declared_keys import declared_keys
+    from trainers.engine.settings import declared_keys, registered_trainers
 
     meanings = read_yaml(Path(__file__).with_name("keys.yaml"))
-    for name in TRAINER_REGISTRY.registered_names():
-        for key, (_, meaning) in declared_keys(TRAINER_REGISTRY.get(name)).items():
+    for cls in registered_trainers().values():
+        for key, (_, meaning) in declared_keys(cls).items():
             if meaning:
                 meanings.setdefault(key, meaning)
     return meanings
@@ -49,12 +47,13 @@ def read_meanings() -> dict[str, str]:
 
 def is_unread(key: str, dassl_keys: set[str]) -> bool:
     """Return True for a key that only trainers or data sets written for Dassl read."""
-    from trainers.engine.unread_keys import ADVICE, DATASET_KEYS
+    from trainers.engine.settings import TABLES
 
     if key in dassl_keys and key.startswith("TRAINER.") and key != "TRAINER.NAME":
         return True
-    groups = tuple(name for name in ADVICE if name.endswith("."))
-    return key in DATASET_KEYS or key in ADVICE or key.startswith(groups)
+    unread = [*TABLES["unread"], *TABLES["of_datasets"]]
+    groups = tuple(name for name in unread if name.endswith("."))
+    return key in unread or key.startswith(groups)
 
 
 def markdown() -> str:

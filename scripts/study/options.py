@@ -32,7 +32,7 @@ def check_options(
 ) -> None:
     """Raise ValueError if a key is unknown, is the plan's own, or is read by no method."""
     from trainers.engine.config import is_foreign, trainer_class
-    from trainers.engine.unread_keys import message, unread_pairs
+    from trainers.engine.value_checks import unread_message, unread_pairs
 
     for key in options:
         if key in OF_THE_PLAN:
@@ -45,7 +45,7 @@ def check_options(
         unread &= set(unread_pairs(cfg, options))
     for key in options:
         if key in unread:
-            raise ValueError(message(key, names))
+            raise ValueError(unread_message(key, names))
 
 
 def check_jobs(jobs: Iterable[Job]) -> None:

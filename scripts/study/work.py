@@ -80,7 +80,7 @@ def build_run(job: Job, place: Place):
     cfg = with_overrides(configuration_of(job), DATASET__ROOT=place.root)
     start = str(folder / settings["start"]) if settings["start"] else ""
     if stage == "source":
-        run = stages.source_run(cfg, tasks, start)
+        run = stages.source_run(cfg, tasks, start=start)
     else:
         related = {}
         if settings["group"]:
@@ -197,7 +197,6 @@ def execute_dassl(run) -> None:
     from trainers.engine.run_dir import RESULTS, exclusive_folder
 
     options = RunOptions(eval_only=not run.trains, model_dir=run.start)
-    external.check_processes(run.cfg)
     external.check(run.cfg, options)
     with exclusive_folder(run.folder), lines_in(run.folder / "log.txt"):
         records = external.run(run.cfg, options)

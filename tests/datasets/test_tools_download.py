@@ -23,7 +23,7 @@ import pytest
 from datasets.__main__ import main
 from datasets.catalog import entries as catalogue
 from datasets.catalog.entries import Entry
-from datasets.tools.fetch import fetch
+from datasets.tools.download import fetch
 from datasets.tools.unpack import check_form, unpack
 from toolkit.common.cli import NotDone
 

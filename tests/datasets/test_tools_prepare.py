@@ -21,8 +21,9 @@ from datasets import build_task
 from datasets.__main__ import main
 from datasets.catalog import entries as catalogue
 from datasets.catalog import names
+from datasets.tools import batch
+from datasets.tools.copies import find_copy
 from datasets.tools.doctor import examine
-from datasets.tools.torchvision_copies import COPIES
 from toolkit.common.images import read_image
 
 
@@ -387,12 +388,11 @@ def prepare(tmp_path, name):
 
 def test_every_set_that_torchvision_has_can_be_prepared():
     stated = {entry.name for entry in catalogue.entries().values() if entry.torchvision}
-    assert stated == set(COPIES) == {*WRITERS, "patch-camelyon"}
-    for name in COPIES:
-        entry = catalogue.entry(name)
-        assert set(COPIES[name].splits) <= set(entry.indexes) and hasattr(
-            tv, entry.torchvision
-        )
+    known = batch.available("torchvision")
+    assert stated == {entry.name for entry in known} == {*WRITERS, "patch-camelyon"}
+    for entry in known:
+        splits = find_copy(entry, "torchvision").splits
+        assert set(splits) <= set(entry.indexes) and hasattr(tv, entry.torchvision)
 
 
 @pytest.mark.parametrize("name", WRITERS)

@@ -27,7 +27,7 @@ from prompting import (
     save_prompts,
 )
 from prompting.__main__ import main
-from prompting.answers import Writer, answer
+from prompting.answers import Answer, Writer
 from prompting.backbones.backbone import Backbone, Preprocessing
 from prompting.predict import find_images
 from prompting.tokens import clip_tokenizer
@@ -554,8 +554,8 @@ def test_names_of_files_do_not_steer_the_terminal(command, saved, photos):
 def test_no_cell_of_a_table_is_a_formula(name):
     stream = io.StringIO()
     writer = Writer(stream, "csv", columns=2)
-    writer.write(answer(f"{name}.png", [(name, 0.75), ("dog", 0.25)], 2, 0.0))
-    writer.write(answer("a.png", [], 2, 0.0, error=name))
+    writer.write(Answer(f"{name}.png", [(name, 0.75), ("dog", 0.25)]))
+    writer.write(Answer("a.png", [], error=name))
     first, second = csv.DictReader(io.StringIO(stream.getvalue()))
     assert first["image"] == f"'{name}.png"
     assert first["predicted"] == first["class_1"] == f"'{name}"

@@ -100,6 +100,21 @@ def test_a_folder_appears_whole(tmp_path):
     assert [file.name for file in folder.iterdir()] == ["x"]
 
 
+def test_threads_that_write_one_path_do_not_share_an_unfinished_one(tmp_path):
+    path = tmp_path / "a.txt"
+    with atomic_write(path) as slow, atomic_write(path) as fast:
+        slow.write_text("slow")
+        fast.write_text("fast")
+    assert path.read_text() == "slow"
+    folder = tmp_path / "b"
+    with pytest.raises(OSError), atomic_folder(folder) as slow:
+        (slow / "x").write_text("slow")
+        with atomic_folder(folder) as fast:
+            (fast / "x").write_text("fast")
+    assert [file.read_text() for file in folder.iterdir()] == ["fast"]
+    assert sorted(tmp_path.iterdir()) == [path, folder]
+
+
 def test_one_process_holds_a_lock_and_may_enter_it_again(tmp_path):
     path = tmp_path / "lock"
     code = """

@@ -8,7 +8,7 @@ import fcntl
 import fnmatch
 import io
 import json
-import os
+import re
 import subprocess
 from pathlib import Path
 
@@ -96,7 +96,7 @@ def full_at(pattern: str, disk: Path, monkeypatch):
     def opened(file, mode="r", *args, **options):
         if set(mode) & set("wax") and str(file).startswith(str(disk)):
             path = Path(file)
-            name = path.name.removeprefix(".").split(f".{os.getpid()}.tmp")[0]
+            name = re.sub(r"\.[0-9a-f]{8}\.tmp$", "", path.name.removeprefix("."))
             if fnmatch.fnmatch(
                 str(path.with_name(name).relative_to(disk)), f"*{pattern}"
             ):

@@ -26,7 +26,7 @@ from trainers.engine.config import (
     trainer_class,
     with_overrides,
 )
-from trainers.engine.declared_keys import declared_keys, reads
+from trainers.engine.settings import declared_keys, reads
 from trainers.engine.tables import class_scores, confusion
 from trainers.engine.value_checks import check
 from trainers.features import loaders

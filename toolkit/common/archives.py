@@ -20,7 +20,8 @@ OPEN = 64
 MAX_BYTES = 1 << 29
 _MARK = ".zip@"  # other @ are part of names
 _NOT_A_ZIP = (zipfile.BadZipFile, zlib.error, struct.error)
-_DAMAGED = (*_NOT_A_ZIP, EOFError, OSError, RuntimeError)
+# what reading a damaged zip raises
+DAMAGED = (*_NOT_A_ZIP, EOFError, OSError, RuntimeError)
 _archives: dict[str, zipfile.ZipFile] = {}  # with their directories, each read once
 # By process, so that a forked worker opens its own; least recently used first.
 _files: dict[tuple[int, str], BinaryIO] = {}
@@ -65,7 +66,7 @@ def read_bytes(path: str) -> bytes:
     try:
         with _open_archive(archive).open(entry) as file:
             return file.read(entry.file_size)  # no more than it declares is unpacked
-    except _DAMAGED as error:
+    except DAMAGED as error:
         raise ValueError(f"{path} cannot be read from its zip: {error}") from error
 
 
@@ -194,7 +195,7 @@ def _open_archive(archive: str) -> zipfile.ZipFile:
             _archives[archive] = zipfile.ZipFile(_File(archive))
         except (FileNotFoundError, IsADirectoryError):
             raise FileNotFoundError(f"no zip file {archive}") from None
-        except _DAMAGED as error:
+        except DAMAGED as error:
             raise ValueError(
                 f"{archive} is not a readable zip file: {error}"
             ) from error

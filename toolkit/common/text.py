@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import csv
 import io
@@ -9,7 +10,7 @@ import logging
 import os
 import sys
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, TextIO
 
 LONGEST = 2000  # characters of a message
@@ -47,6 +48,28 @@ def error_message(error: object) -> str:
 def one_line(error: BaseException) -> str:
     """Return the message of an error in one line, or the name of its type."""
     return " ".join(str(error).split()) or type(error).__name__
+
+
+def first_line(error: BaseException) -> str:
+    """Return the beginning of an error's message: up to 200 characters of a line."""
+    return str(error).strip().partition("\n")[0][:200]
+
+
+@contextlib.contextmanager
+def naming(source: object) -> Iterator[None]:
+    """Begin the message of a ValueError in the block with the name of its source."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"{source}: {error}") from None
+
+
+def some(names: Sequence[str], most: int = 5) -> str:
+    """Return up to `most` of the names, and how many more there are, or "none"."""
+    shown = ", ".join(names[:most]) or "none"
+    if len(names) > most:
+        shown += f" and {len(names) - most} more"
+    return shown
 
 
 def _escaped(character: str, lines: bool) -> str:

@@ -24,11 +24,11 @@ from .config import (
     trainer_class,
     with_overrides,
 )
-from .declared_keys import declared_keys
+from .flags import keys_of_flags
 from .run_dir import CONFIG, resumed_folder
-from .settings import all_task_names, split_names
+from .settings import all_task_names, declared_keys, split_names
 from .start import read_start, recorded_backbone
-from .unread_keys import message, unread_pairs
+from .value_checks import unread_message, unread_pairs
 
 DEFAULT, DEFAULT_MULTITASK = "APT", "MAPT"  # the trainers without --trainer
 
@@ -66,7 +66,7 @@ def configuration(args: argparse.Namespace) -> CfgNode:
         )
         cfg = resolve(trainer, files, flags | recorded, args.opts)
     for key in unread_pairs(cfg, args.opts[::2]):  # files may hold others' keys
-        raise ValueError(message(key, [cfg.TRAINER.NAME]))
+        raise ValueError(unread_message(key, [cfg.TRAINER.NAME]))
     cfg = _by_its_contexts(cfg)
     cls = trainer_class(cfg.TRAINER.NAME)
     if args.multi_task and is_native(cls) and not cls.multitask:
@@ -173,33 +173,11 @@ def config_files(args: argparse.Namespace) -> list[str]:
 
 def flag_values(args: argparse.Namespace) -> dict[str, Any]:
     """Return the configuration keys that flags set."""
-    values = {
-        "DATASET.ROOT": args.root,
-        "OUTPUT_DIR": args.output_dir,
-        "RESUME": args.resume,
-        "MODEL.BACKBONE.NAME": args.backbone,
-        "MODEL.BACKBONE.PRETRAINED": args.pretrained,
-        "MODEL.HEAD.NAME": args.head,
-        "DATASET.SOURCE_DOMAINS": args.source_domains,
-        "DATASET.TARGET_DOMAINS": args.target_domains,
-        "INPUT.TRANSFORMS": args.transforms,
-        "DATASET.DATASET": named_tasks(args.dataset, "--dataset"),
-        "DATASET.FEWSHOT": args.fewshot,
-        "DATASET.ALLOW_OUTSIDE": args.allow_outside,
-        "DATASET.ALLOW_UNKNOWN_WORDS": args.force,
-        "DATASET.MULTITASK_EVALKEY": args.multi_task_evalkey,
-        "MULTITASK.SOURCE": named_tasks(args.source, "--source"),
-        "DATASET.MULTITASK": args.multi_task,
-        "DATASET.MULTITASK_LABEL_PERTASK": args.multi_task_label_pertask,
-        "DATASET.COOP": args.dataset_coop,
-        "TRAIN.DETERMINISTIC": args.deterministic,
-        "TRAINER.CUT_CONTEXTLEN": args.cut_contextlen,
-    }
-    values = {key: value for key, value in values.items() if value}
-    if args.no_zero_shot:
-        values["TEST.ZERO_SHOT"] = False
-    if args.no_cache:
-        values["CACHE.FEATURES"] = False
+    values = keys_of_flags(args)
+    if args.dataset is not None:
+        values["DATASET.DATASET"] = named_tasks(args.dataset, "--dataset")
+    if args.source is not None:
+        values["MULTITASK.SOURCE"] = named_tasks(args.source, "--source")
     if args.seed is not None:
         values["SEED"] = values["DATASET.RANDOM_SEED_SAMPLING"] = args.seed
     shots = args.shots
@@ -207,19 +185,14 @@ def flag_values(args: argparse.Namespace) -> dict[str, Any]:
         shots = few_shot.recorded_shots(args.fewshot)
     if shots is not None:
         values["DATASET.NUM_SHOTS"] = shots
-    if args.act_ckpt is not None:
-        values["TRAINER.ACT_CKPT"] = args.act_ckpt
     return values
 
 
-def named_tasks(names: str | None, flag: str) -> str:
-    """Return the tasks of a flag, "" if it is not given; `@FILE` stands for those in a
-    file, a name a line.
+def named_tasks(names: str, flag: str) -> str:
+    """Return the tasks of a flag; `@FILE` stands for those in a file, a name a line.
 
     Raise ValueError if it names none, or FileNotFoundError.
     """
-    if names is None:
-        return ""
     found = []
     for name in names.split(","):
         if name.strip().startswith("@"):

@@ -21,8 +21,7 @@ from toolkit.common.suggest import nearest
 
 from . import dassl_config
 from .config_values import as_list, flatten, set_text, set_value
-from .declared_keys import merged
-from .settings import extend, split_names
+from .settings import extend, merged, split_names
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 KEY_ALIASES = {

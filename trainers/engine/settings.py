@@ -1,110 +1,44 @@
-"""The plugins' keys and their defaults; scripts/site/keys.yaml has their meanings."""
+"""The keys of the plugins and trainers, and their defaults."""
 
 from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
 
 from dassl.engine import TRAINER_REGISTRY
 from yacs.config import CfgNode
 
-from .declared_keys import declared_keys
+from toolkit.common.structured import read_yaml
 
-MAX_VECTORS = 1024
-MAX_WIDTH = 65536
+TABLES = read_yaml(Path(__file__).with_name("keys.yaml"))
+RANGES: dict[str, list] = TABLES["ranges"]
+MAX_VECTORS = RANGES["TRAINER.MVLPT.VPT.N_CTX"][1]
+MAX_WIDTH = RANGES["TRAINER.MVLPT.PROJECT_DIM"][1]
 PROJECTIONS = {
     "transformer": "attention",
     "per-token": "per-token",
     "mlp": "mlp",
     "identity": "identity",
 }
-# names are the reference's if it has them
-DEFAULTS = {
-    "TRAINER.MVLPT.PREC": "fp16",
-    "TRAINER.MVLPT.PROJECT_METHOD": "transformer",  # UPT's θ, of PROJECTIONS
-    "TRAINER.MVLPT.PROJECT_DIM": 128,
-    "TRAINER.MVLPT.PROJECT_HEADS": 1,
-    "TRAINER.MVLPT.PROJECT_LAYERS": 1,
-    "TRAINER.MVLPT.VPT.N_CTX": 0,
-    "TRAINER.MVLPT.VPT.CSC": False,
-    "TRAINER.MVLPT.VPT.CTX_INIT": "",
-    "TRAINER.MVLPT.VPT.DROPOUT": 0.0,
-    "TRAINER.MVLPT.VPT.PROJECT": -1,
-    "TRAINER.MVLPT.VPT.DEEP": True,
-    "TRAINER.MVLPT.COOP.N_CTX": 0,
-    "TRAINER.MVLPT.COOP.CSC": False,
-    "TRAINER.MVLPT.COOP.CTX_INIT": "",
-    "TRAINER.MVLPT.COOP.CLASS_TOKEN_POSITION": "middle",
-    "TRAINER.MVLPT.COCOOP.N_CTX": 0,
-    "TRAINER.MVLPT.COCOOP.CTX_INIT": "",
-    "TRAINER.MVLPT.COCOOP.PREC": "fp16",
-    "TRAINER.COOP.N_CTX": 16,
-    "TRAINER.COOP.CSC": False,
-    "TRAINER.COOP.CTX_INIT": "",
-    "TRAINER.COOP.PREC": "fp16",
-    "TRAINER.COOP.CLASS_TOKEN_POSITION": "end",
-    "TRAINER.COCOOP.N_CTX": 16,
-    "TRAINER.COCOOP.CTX_INIT": "",
-    "TRAINER.COCOOP.PREC": "fp16",
-    # terms of the loss that keep any prompt near frozen features (trainers.losses)
-    "TRAINER.ANCHOR.TO": "zero_shot",
-    "TRAINER.ANCHOR.TEMPLATES": "task",
-    "TRAINER.ANCHOR.TEXT_COSINE": 0.0,
-    "TRAINER.ANCHOR.TEXT_L1": 0.0,
-    "TRAINER.ANCHOR.TEXT_L2": 0.0,
-    "TRAINER.ANCHOR.IMAGE_L1": 0.0,
-    "TRAINER.ANCHOR.KL": 0.0,
-    "TRAINER.ANCHOR.ADAPTIVE": False,
-    # kept for old command lines: text is always cut, which changes no number
-    "TRAINER.CUT_CONTEXTLEN": False,
-    "TRAINER.ACT_CKPT": 1,
-    "DATASET.DATASET": "",  # DATASET.NAME serves when it is empty
-    "DATASET.SUBSAMPLE_CLASSES": "all",
-    "DATASET.ALLOW_OUTSIDE": False,
-    "DATASET.ALLOW_UNKNOWN_WORDS": False,
-    "DATASET.FEWSHOT": "",
-    "DATASET.NUM_SAMPLES_PER_CLASS": 20,  # `--shots` sets both
-    "DATASET.NUM_SHOTS": 20,
-    "DATASET.RANDOM_SEED_SAMPLING": 0,  # `--seed` sets both
-    "SEED": 0,
-    "TEST.ZERO_SHOT": True,
-    "TEST.INTERPOLATE": "",
-    "TEST.HALF_WEIGHT_SHOTS": 1.0,
-    "TEST.VAL_SCORE": False,
-    "DATASET.TRAIN_ON_VAL": False,
-    "DATASET.CENTER_CROP": False,
-    "DATASET.VAL_SET": "",
-    "DATASET.TRAIN_SET": "train",
-    "DATASET.TEST_SET": "val",
-    "DATASET.COOP": False,
-    "DATASET.MULTITASK": False,
-    "DATASET.MULTITASK_LABEL_PERTASK": False,
-    "DATASET.MULTITASK_EVALKEY": "average",
-    "DATALOADER.TRAIN_X.DROP_LAST": False,
-    "MULTITASK.LABEL_SPACE": "task",
-    "MULTITASK.MIXING": "proportional",
-    "MULTITASK.TEMPERATURE": 2.0,
-    "MULTITASK.HOMOGENEOUS": False,
-    "MULTITASK.SOURCE": "",
-    "MULTITASK.SOURCE_SHOTS": -2,  # as many as the targets have (20 when these have none)
-    "MULTITASK.SOURCE_EPOCH": 0,  # OPTIM.MAX_EPOCH
-    "OPTIM.MIN_UPDATES": 0,
-    "MODEL.BACKBONE.PRETRAINED": "",
-    "MODEL.BACKBONE.NAME": "pocket",
-    "MODEL.COMPILE": False,  # one machine's choice, so in no config.yaml
-    "INPUT.FROM_BACKBONE": True,
-    "INPUT.BACKGROUND": "white",
-    "INPUT.CACHED_VIEWS": 0,
-    "TRAIN.DETERMINISTIC": False,
-    # of frozen towers' features in files; it changes no number, so it is in no config.yaml
-    "CACHE.FEATURES": True,
-    "CACHE.DIR": "",  # MVLPT_CACHE, or the project's data/cache
-    "CACHE.MAX_GB": 4.0,
-}
+# keys, or the beginnings of keys, of prompts that several trainers share; `reads` of a
+# trainer names those that it reads
+SHARED_KEYS = (
+    "TRAINER.MVLPT.COOP.",
+    "TRAINER.MVLPT.VPT.",
+    "TRAINER.MVLPT.PROJECT_",
+    "TRAINER.MVLPT.COCOOP.",
+    "TRAINER.COCOOP.",
+    "TRAINER.COOP.",
+)
+# of the reference, which reads them as little
+UNREAD_OF_REFERENCE = ("TRAINER.MVLPT.VPT.CSC", "TRAINER.MVLPT.VPT.CTX_INIT")
 
 
 def extend(cfg: CfgNode) -> CfgNode:
     """Add the keys of the plugins and the registered trainers to `cfg`; return it."""
-    added = dict(DEFAULTS)
-    for name in TRAINER_REGISTRY.registered_names():
-        for key, (default, _) in declared_keys(TRAINER_REGISTRY.get(name)).items():
+    added = dict(TABLES["defaults"])
+    for cls in registered_trainers().values():
+        for key, (default, _) in declared_keys(cls).items():
             added[key] = default
     for key, default in added.items():
         *groups, leaf = key.split(".")
@@ -113,6 +47,50 @@ def extend(cfg: CfgNode) -> CfgNode:
             node = node.setdefault(group, CfgNode())
         node[leaf] = default
     return cfg
+
+
+def registered_trainers() -> dict[str, type]:
+    """Return name -> trainer."""
+    names = TRAINER_REGISTRY.registered_names()
+    return {name: TRAINER_REGISTRY.get(name) for name in names}
+
+
+def merged(cls: type, name: str) -> dict[str, Any]:
+    """Return a dictionary that a trainer's bases, then itself, state as `name`."""
+    values: dict[str, Any] = {}
+    for base in reversed(cls.__mro__):
+        values |= vars(base).get(name, {})
+    return values
+
+
+def declared_keys(cls: type) -> dict[str, tuple[object, str]]:
+    """Return key -> (default, meaning or "") of `keys` of a trainer and its bases."""
+    declared = {}
+    for key, value in merged(cls, "keys").items():
+        is_pair = isinstance(value, tuple) and len(value) == 2
+        if not (is_pair and isinstance(value[1], str)):
+            value = (value, "")
+        declared[key] = value
+    return declared
+
+
+def reads(cls: type, key: str) -> bool | None:
+    """Return True if a trainer reads a key of its own or one that several trainers
+    share, None if it does not tell.
+
+    A trainer states `reads = (KEY, ...)`, keys or their beginnings, beside the
+    `make_prompt` that reads them.
+    """
+    if key in declared_keys(cls):
+        return True
+    if key in UNREAD_OF_REFERENCE or not key.startswith(SHARED_KEYS):
+        return False
+    for base in cls.__mro__:
+        if "reads" in vars(base):
+            return key.startswith(vars(base)["reads"])
+        if "make_prompt" in vars(base) or "build_prompt" in vars(base):
+            return None
+    return None
 
 
 def task_names(cfg: CfgNode) -> list[str]:

@@ -1,102 +1,58 @@
-"""Checks of a configuration's values before anything is built, reported together."""
+"""Checks before anything is built: of a configuration's values and keys, reported
+together, and against its backbone and tasks.
+
+Another value than the default in a key that no trainer of a run reads, or such a key
+given on a command line or in a plan, is an error, not silence.
+"""
 
 from __future__ import annotations
 
 import math
 import sys
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+from dassl.config import get_cfg_default
+from dassl.data.datasets import DATASET_REGISTRY
 from dassl.data.transforms.transforms import AVAI_CHOICES
 from dassl.engine import TRAINER_REGISTRY
 from dassl.optim.optimizer import AVAI_OPTIMS
 from yacs.config import CfgNode
 
-from datasets import task_name
+from datasets import is_custom, task_name
+from prompting.model import PromptedCLIP
+from prompting.prompts import Prompt
 from toolkit.common.images import BACKGROUNDS, INTERPOLATIONS
 from toolkit.common.schedules import SCHEDULES, WARMUPS
 from toolkit.common.suggest import nearest
+from trainers.features.builders import preprocessing_of, training_transform
 
-from .config import default_values
-from .config_values import flatten
-from .declared_keys import merged
-from .settings import MAX_VECTORS, MAX_WIDTH, PROJECTIONS, task_names
-from .unread_keys import unread_keys
+from . import results
+from .config import default_values, is_native, trainer_class, without_alias
+from .config_values import as_list, flatten
+from .context import PromptSetup
+from .settings import (
+    PROJECTIONS,
+    RANGES,
+    SHARED_KEYS,
+    TABLES,
+    declared_keys,
+    merged,
+    reads,
+    registered_trainers,
+    task_names,
+)
 
 MAX_SEED = 2**32 - 1  # of numpy
-MAX_SIDE = 8192
-MAX_RATE = 1e30  # optimisers compute with float32
-MAX = sys.float_info.max
+MAX_SIDE = RANGES["INPUT.CUTOUT_LEN"][1]
+FROM_TO = "it is from {low} to {high}"
 # key -> another key, and the values of that with which it counts
 NEEDED = {
     "MULTITASK.TEMPERATURE": ("MULTITASK.MIXING", ("temperature",)),
     "TEST.HALF_WEIGHT_SHOTS": ("TEST.INTERPOLATE", ("shots", "val")),
 }
-MOST_BELOW_1 = math.nextafter(1, 0)
-POSITIVE, NOT_NEGATIVE = "it must be positive", "it is 0 or more"
-BELOW_1, PIXELS = "it is 0 or more, and below 1", "it is 0 to {high} pixels"
-PROBABILITY, FROM_TO = "it is a probability, 0 to 1", "it is from {low} to {high}"
-WARM_UP = "it is the epochs of warm-up, or -1 for none"
-FACTOR = "it is above 0 and at most 1, as the learning rate is multiplied by it"
-SOURCE_SHOTS = "give the images per class, 0 for none, -1 for all or -2 for as many as the targets have"
-# key -> lowest and highest value, and the end of the message, FROM_TO if there is none
-RANGES: dict[str, tuple] = {
-    "DATALOADER.TRAIN_X.BATCH_SIZE": (1, MAX, POSITIVE),
-    "DATALOADER.TEST.BATCH_SIZE": (1, MAX, POSITIVE),
-    "OPTIM.MAX_EPOCH": (1, MAX, POSITIVE),
-    "TRAIN.PRINT_FREQ": (1, MAX, POSITIVE),
-    "INPUT.CACHED_VIEWS": (0, MAX, NOT_NEGATIVE),
-    "OPTIM.MIN_UPDATES": (0, MAX, NOT_NEGATIVE),
-    "MULTITASK.SOURCE_EPOCH": (0, MAX, NOT_NEGATIVE),
-    "TRAIN.CHECKPOINT_FREQ": (0, MAX, NOT_NEGATIVE),
-    "TEST.HALF_WEIGHT_SHOTS": (0, MAX, NOT_NEGATIVE),
-    "TRAINER.ANCHOR.TEXT_COSINE": (0, MAX, NOT_NEGATIVE),
-    "TRAINER.ANCHOR.TEXT_L1": (0, MAX, NOT_NEGATIVE),
-    "TRAINER.ANCHOR.TEXT_L2": (0, MAX, NOT_NEGATIVE),
-    "TRAINER.ANCHOR.IMAGE_L1": (0, MAX, NOT_NEGATIVE),
-    "TRAINER.ANCHOR.KL": (0, MAX, NOT_NEGATIVE),
-    "INPUT.CROP_PADDING": (0, MAX_SIDE, PIXELS),
-    "INPUT.CUTOUT_LEN": (0, MAX_SIDE, PIXELS),
-    "INPUT.RGS_P": (0, 1, PROBABILITY),
-    "INPUT.GB_P": (0, 1, PROBABILITY),
-    "OPTIM.WARMUP_EPOCH": (-1, MAX, WARM_UP),
-    "OPTIM.GAMMA": (sys.float_info.min, 1, FACTOR),
-    "INPUT.CUTOUT_N": (0, 1000),
-    "INPUT.GN_MEAN": (-1e9, 1e9),
-    "INPUT.GN_STD": (0, 1e9),
-    "INPUT.RANDAUGMENT_N": (0, 100),
-    "INPUT.RANDAUGMENT_M": (0, 30),
-    "INPUT.COLORJITTER_B": (0, 1e9),
-    "INPUT.COLORJITTER_C": (0, 1e9),
-    "INPUT.COLORJITTER_S": (0, 1e9),
-    "INPUT.COLORJITTER_H": (0, 0.5),
-    "OPTIM.LR": (0, MAX_RATE),
-    "OPTIM.WEIGHT_DECAY": (0, MAX_RATE),
-    "OPTIM.WARMUP_CONS_LR": (0, MAX_RATE),
-    "OPTIM.WARMUP_MIN_LR": (0, MAX_RATE),
-    "CACHE.MAX_GB": (0, 1e9),
-    "DATALOADER.NUM_WORKERS": (0, 1024),
-    "OPTIM.MOMENTUM": (0, 1),
-    "OPTIM.SGD_DAMPNING": (0, 1),
-    "OPTIM.RMSPROP_ALPHA": (0, 1),
-    "MULTITASK.TEMPERATURE": (0.02, 1e9),
-    "TRAINER.MVLPT.VPT.DROPOUT": (0, 1),
-    "TRAINER.MVLPT.VPT.N_CTX": (0, MAX_VECTORS),
-    "TRAINER.MVLPT.VPT.PROJECT": (-1, MAX_WIDTH),
-    "TRAINER.MVLPT.COOP.N_CTX": (0, MAX_VECTORS),
-    "TRAINER.MVLPT.PROJECT_DIM": (1, MAX_WIDTH),
-    "TRAINER.MVLPT.PROJECT_HEADS": (1, MAX_WIDTH),
-    "TRAINER.MVLPT.PROJECT_LAYERS": (1, 128),
-    "OPTIM.ADAM_BETA1": (0, MOST_BELOW_1, BELOW_1),
-    "OPTIM.ADAM_BETA2": (0, MOST_BELOW_1, BELOW_1),
-    "MULTITASK.SOURCE_SHOTS": (-2, MAX, SOURCE_SHOTS),
-}
 # of the reference, which tell which file is which split: nothing reads them
-UNREAD = {
-    "DATASET.VAL_SET": "",
-    "DATASET.TRAIN_SET": "train",
-    "DATASET.TEST_SET": "val",
-}
+UNREAD = ("DATASET.VAL_SET", "DATASET.TRAIN_SET", "DATASET.TEST_SET")
 SPLITS = ("test", "val")
 CHOICES = {
     "TRAINER.MVLPT.PREC": ("fp32", "fp16", "bf16", "amp"),
@@ -124,110 +80,66 @@ def check(cfg: CfgNode, multitask: bool) -> None:
     multitask: the trainer learns several tasks at a time.
     """
     issues = [
-        *wrong_values(cfg),
+        *_wrong_choices(cfg),
+        *_wrong_numbers(cfg),
+        *_wrong_images(cfg.INPUT),
         *_wrong_tasks(cfg, multitask),
-        *_wrong_contexts(cfg),
-        *unread_keys(cfg, task_names(cfg)),
+        *_wrong_contexts(cfg.TRAINER.MVLPT),
+        *_unread_keys(cfg),
         *_idle_values(cfg),
     ]
     if issues:
         raise ValueError("\n".join(issues))
 
 
-def _idle_values(cfg: CfgNode) -> list[str]:
-    """Return a message for each value that counts only beside another key's."""
-    values, defaults = dict(flatten(cfg)), default_values()
-    issues = []
-    for key, (other, wanted) in NEEDED.items():
-        if values[key] != defaults[key] and values[other] not in wanted:
-            issues.append(
-                f"{key} is {values[key]}, but {other} is {values[other]!r}: it counts with {' or '.join(wanted)}"
-            )
-    return issues
-
-
-def wrong_values(cfg: CfgNode) -> list[str]:
-    """Return a message for each choice or number that no trainer can have."""
+def _wrong_choices(cfg: CfgNode) -> Iterator[str]:
     values = dict(flatten(cfg))
-    issues = []
-    for key, default in UNREAD.items():
+    for key in UNREAD:
+        default = TABLES["defaults"][key]
         if values[key] != default:
-            issues.append(
-                f"{key} is {values[key]!r}, but nothing reads it: leave it at {default!r}"
-            )
+            yield f"{key} is {values[key]!r}, but nothing reads it: leave it at {default!r}"
     for key, choices in CHOICES.items():
-        issues += choice(key, values[key], choices)
-    return [*issues, *_wrong_numbers(cfg), *_wrong_images(cfg)]
+        yield from choice(key, values[key], choices)
 
 
-def multitask_advice(trainer: str) -> str:
-    """Return the end of a message: the trainer's multitask form, if there is one."""
-    form = f"M{trainer}"
-    if form in TRAINER_REGISTRY.registered_names():
-        return f"; use {form}"
-    return ""
+def choice(key: str, value: object, choices: Sequence[str]) -> list[str]:
+    """Return a message that names the nearest choice if the value is none of them."""
+    if value in choices:
+        return []
+    return [
+        f"{key} is {value!r}; it is one of {', '.join(choices)} (nearest: {nearest(value, choices)[0]})"
+    ]
 
 
-def _wrong_tasks(cfg: CfgNode, multitask: bool) -> list[str]:
-    names = task_names(cfg)
-    issues = []
-    if not names:
-        issues.append("no task is given: use --dataset (DATASET.DATASET)")
-    if len(names) > 1 and not multitask:
-        name = cfg.TRAINER.NAME
-        issues.append(
-            f"{name} learns one task at a time, DATASET.DATASET names {len(names)}{multitask_advice(name)}"
-        )
-    if len(names) > 1 and cfg.TRAINER.MVLPT.COOP.CSC:
-        issues.append(
-            "TRAINER.MVLPT.COOP.CSC: a class-specific context belongs to one task's classes, "
-            "it can't serve several tasks"
-        )
-    labels = [task_name(name) for name in names]
-    for label, count in Counter(labels).items():
-        if count > 1:
-            issues.append(f"task {label} is given twice")
-    evaluated = cfg.DATASET.MULTITASK_EVALKEY
-    if evaluated not in labels:
-        issues += choice("DATASET.MULTITASK_EVALKEY", evaluated, ("average", *labels))
-    return issues
+def _wrong_numbers(cfg: CfgNode) -> Iterator[str]:
+    yield from wrong_seed("SEED (--seed)", cfg.SEED)
+    sampling = cfg.DATASET.RANDOM_SEED_SAMPLING
+    if sampling != cfg.SEED:  # one flag sets both
+        yield from wrong_seed("DATASET.RANDOM_SEED_SAMPLING", sampling)
+    declared = merged(trainer_class(cfg.TRAINER.NAME), "ranges")
+    yield from out_of_range(dict(flatten(cfg)), RANGES | declared)
+    optim = cfg.OPTIM
+    if optim.SGD_NESTEROV and (optim.MOMENTUM == 0 or optim.SGD_DAMPNING != 0):
+        yield "OPTIM.SGD_NESTEROV needs OPTIM.MOMENTUM above 0 and OPTIM.SGD_DAMPNING 0"
+    yield from wrong_stepsize(optim)
+
+
+def wrong_seed(name: str, seed: int) -> Iterator[str]:
+    """Yield a message if a seed is not one of numpy's."""
+    if seed < 0:
+        yield f"{name} is {seed}; a seed is 0 or more"
+    if seed > MAX_SEED:
+        yield f"{name} is {seed}; a seed is at most {MAX_SEED}"
 
 
 def out_of_range(
-    values: Mapping[str, object], ranges: Mapping[str, tuple]
-) -> list[str]:
-    """Return a message for each number that is not in its range, as in `RANGES`."""
-    issues = []
+    values: Mapping[str, object], ranges: Mapping[str, Sequence]
+) -> Iterator[str]:
+    """Yield a message for each number that is not in its range, as in `RANGES`."""
     for key, (low, high, *text) in ranges.items():
         if not low <= values[key] <= high:
             reason = [*text, FROM_TO][0].format(low=low, high=high)
-            issues.append(f"{key} is {values[key]}; {reason}")
-    return issues
-
-
-def wrong_seed(name: str, seed: int) -> list[str]:
-    """Return a message if a seed is not one of numpy's."""
-    if seed < 0:
-        return [f"{name} is {seed}; a seed is 0 or more"]
-    if seed > MAX_SEED:
-        return [f"{name} is {seed}; a seed is at most {MAX_SEED}"]
-    return []
-
-
-def _wrong_numbers(cfg: CfgNode) -> list[str]:
-    values = dict(flatten(cfg))
-    declared = merged(TRAINER_REGISTRY.get(cfg.TRAINER.NAME), "ranges")
-    issues = wrong_seed("SEED (--seed)", cfg.SEED)
-    sampling = cfg.DATASET.RANDOM_SEED_SAMPLING
-    if sampling != cfg.SEED:  # one flag sets both
-        issues += wrong_seed("DATASET.RANDOM_SEED_SAMPLING", sampling)
-    issues += out_of_range(values, RANGES | declared)
-    optim = cfg.OPTIM
-    if optim.SGD_NESTEROV and (optim.MOMENTUM == 0 or optim.SGD_DAMPNING != 0):
-        issues.append(
-            "OPTIM.SGD_NESTEROV needs OPTIM.MOMENTUM above 0 and OPTIM.SGD_DAMPNING 0"
-        )
-    return issues + wrong_stepsize(optim)
+            yield f"{key} is {values[key]}; {reason}"
 
 
 def wrong_stepsize(optim: CfgNode) -> list[str]:
@@ -245,41 +157,30 @@ def wrong_stepsize(optim: CfgNode) -> list[str]:
     return [start + "epochs count from 1, and [-1] is OPTIM.MAX_EPOCH"]
 
 
-def _wrong_images(cfg: CfgNode) -> list[str]:
-    node = cfg.INPUT
-    issues = []
+def _wrong_images(node: CfgNode) -> Iterator[str]:
     sides = list(node.SIZE)
     is_square = len(set(sides)) == 1 and _are_numbers(sides, 1, MAX_SIDE)
     if not is_square or type(sides[0]) is not int:
-        issues.append(
-            f"INPUT.SIZE is {node.SIZE}; it is the side of a square in pixels, 1 to {MAX_SIDE}"
-        )
-    issues += wrong_colours(node)
+        yield f"INPUT.SIZE is {node.SIZE}; it is the side of a square in pixels, 1 to {MAX_SIDE}"
+    yield from wrong_colours(node)
     if node.GB_K < 1 or node.GB_K % 2 == 0:
-        issues.append(f"INPUT.GB_K is {node.GB_K}; it is an odd number of pixels")
+        yield f"INPUT.GB_K is {node.GB_K}; it is an odd number of pixels"
     scale = list(node.RRCROP_SCALE)
     if len(scale) != 2 or not _are_numbers(scale, 1e-6, 1) or scale[0] > scale[1]:
-        issues.append(
-            f"INPUT.RRCROP_SCALE is {node.RRCROP_SCALE}; it is the least and the largest share of the image, in 0 to 1"
-        )
+        yield f"INPUT.RRCROP_SCALE is {node.RRCROP_SCALE}; it is the least and the largest share of the image, in 0 to 1"
     for name in node.TRANSFORMS:
-        issues += choice("INPUT.TRANSFORMS", name, AVAI_CHOICES)
-    return issues
+        yield from choice("INPUT.TRANSFORMS", name, AVAI_CHOICES)
 
 
-def wrong_colours(node: CfgNode) -> list[str]:
-    """Return messages about INPUT.PIXEL_MEAN and INPUT.PIXEL_STD."""
-    issues = []
+def wrong_colours(node: CfgNode) -> Iterator[str]:
+    """Yield messages about INPUT.PIXEL_MEAN and INPUT.PIXEL_STD."""
     for key, low, kind in (
         ("PIXEL_MEAN", -math.inf, "three numbers"),
         ("PIXEL_STD", sys.float_info.min, "three positive numbers"),
     ):
         values = node[key]
         if len(values) != 3 or not _are_numbers(values, low, math.inf):
-            issues.append(
-                f"INPUT.{key} is {values}; it is {kind}: of red, green and blue"
-            )
-    return issues
+            yield f"INPUT.{key} is {values}; it is {kind}: of red, green and blue"
 
 
 def _are_numbers(values: Sequence[object], low: float, high: float) -> bool:
@@ -292,33 +193,166 @@ def _are_numbers(values: Sequence[object], low: float, high: float) -> bool:
     return True
 
 
-def _wrong_contexts(cfg: CfgNode) -> list[str]:
-    node = cfg.TRAINER.MVLPT
-    issues = []
+def _wrong_tasks(cfg: CfgNode, multitask: bool) -> Iterator[str]:
+    names, trainer = task_names(cfg), cfg.TRAINER.NAME
+    if not names:
+        yield "no task is given: use --dataset (DATASET.DATASET)"
+    if len(names) > 1 and not multitask:
+        yield f"{trainer} learns one task at a time, DATASET.DATASET names {len(names)}{multitask_advice(trainer)}"
+    if len(names) > 1 and cfg.TRAINER.MVLPT.COOP.CSC:
+        yield (
+            "TRAINER.MVLPT.COOP.CSC: a class-specific context belongs to one task's classes, "
+            "it can't serve several tasks"
+        )
+    labels = [task_name(name) for name in names]
+    for label, count in Counter(labels).items():
+        if count > 1:
+            yield f"task {label} is given twice"
+    evaluated = cfg.DATASET.MULTITASK_EVALKEY
+    yield from choice("DATASET.MULTITASK_EVALKEY", evaluated, ("average", *labels))
+
+
+def multitask_advice(trainer: str) -> str:
+    """Return the end of a message: the trainer's multitask form, if there is one."""
+    form = f"M{trainer}"
+    if form in TRAINER_REGISTRY.registered_names():
+        return f"; use {form}"
+    return ""
+
+
+def _wrong_contexts(node: CfgNode) -> Iterator[str]:
     if node.VPT.PROJECT == 0:
-        issues.append(
-            "TRAINER.MVLPT.VPT.PROJECT is 0; it is the width of the vectors, or -1 for that of the tower"
-        )
+        yield "TRAINER.MVLPT.VPT.PROJECT is 0; it is the width of the vectors, or -1 for that of the tower"
     if node.PROJECT_HEADS > 0 and node.PROJECT_DIM % node.PROJECT_HEADS:
-        issues.append(
-            f"TRAINER.MVLPT.PROJECT_DIM is {node.PROJECT_DIM}; it is a multiple of PROJECT_HEADS, {node.PROJECT_HEADS}"
-        )
+        yield f"TRAINER.MVLPT.PROJECT_DIM is {node.PROJECT_DIM}; it is a multiple of PROJECT_HEADS, {node.PROJECT_HEADS}"
     if node.COCOOP.N_CTX:
-        issues.append(
+        yield (
             "TRAINER.MVLPT.COCOOP.N_CTX: contexts that depend on the image are learned alone: "
             "use --trainer CoCoOp, or MVLPT with no other N_CTX"
         )
     if node.VPT.CTX_INIT:
-        issues.append(
-            "TRAINER.MVLPT.VPT.CTX_INIT: visual contexts can't start from words"
+        yield "TRAINER.MVLPT.VPT.CTX_INIT: visual contexts can't start from words"
+
+
+def _unread_keys(cfg: CfgNode) -> Iterator[str]:
+    """Yield a message for each key of Dassl that is changed, but not read."""
+    advice = dict(TABLES["unread"])
+    if all(_is_ours(task) for task in task_names(cfg)):
+        advice |= dict.fromkeys(TABLES["of_datasets"], "")
+    for name, transforms in TABLES["of_transforms"].items():
+        if not set(transforms).intersection(cfg.INPUT.TRANSFORMS):
+            advice[name] = f"INPUT.TRANSFORMS has no {' or '.join(transforms)}"
+    values = dict(flatten(cfg))
+    for key, default in flatten(get_cfg_default()):
+        value = values.get(key, default)
+        name = _part(key, advice)
+        if name is None or as_list(value) == as_list(default):
+            continue
+        message = f"{key} is {value!r}, but {cfg.TRAINER.NAME} does not read it: leave it at {default!r}"
+        if advice.get(name):
+            message += f"; {advice[name]}"
+        yield message
+
+
+def _part(key: str, names: Iterable[str]) -> str | None:
+    """Return which of `names`, or "TRAINER.", makes a key of Dassl unread, if any."""
+    if key.startswith("TRAINER.") and key != "TRAINER.NAME":
+        return "TRAINER."
+    for name in names:
+        if key == name or (name.endswith((".", "_")) and key.startswith(name)):
+            return name
+    return None
+
+
+def _is_ours(task: str) -> bool:
+    """Return True for our data sets, custom images and unknown names."""
+    if is_custom(task) or task not in DATASET_REGISTRY.registered_names():
+        return True
+    return DATASET_REGISTRY.get(task).__module__.startswith("datasets.")
+
+
+def _idle_values(cfg: CfgNode) -> Iterator[str]:
+    """Yield a message for each value that counts only beside another key's."""
+    values, defaults = dict(flatten(cfg)), default_values()
+    for key, (other, wanted) in NEEDED.items():
+        if values[key] != defaults[key] and values[other] not in wanted:
+            yield f"{key} is {values[key]}, but {other} is {values[other]!r}: it counts with {' or '.join(wanted)}"
+
+
+def unread_pairs(cfg: CfgNode, given: Iterable[str]) -> list[str]:
+    """Return the given keys of a configuration that only other trainers read.
+
+    A shared key may be given at its default, as the reference's scripts do.
+    """
+    cls = trainer_class(cfg.TRAINER.NAME)
+    others: set[str] = set()
+    for other in registered_trainers().values():
+        others |= declared_keys(other).keys()
+    others -= declared_keys(cls).keys()
+    values, defaults = dict(flatten(cfg)), default_values()
+    unread = []
+    for name in given:
+        key = without_alias(name) if is_native(cls) else name
+        shared = key.startswith(SHARED_KEYS) and reads(cls, key) is False
+        if key in others or (shared and values[key] != defaults[key]):
+            unread.append(name)
+    return unread
+
+
+def unread_message(given: str, trainers: Sequence[str]) -> str:
+    """Return the sentence about a given key that none of these trainers reads."""
+    key, known = without_alias(given), registered_trainers()
+    found = {name for name in known if reads(known[name], key)}
+    if not found:
+        return f"{given} is given, but no trainer reads it: leave it out"
+    others = sorted(found - {f"M{name}" for name in found})
+    verb = "does" if len(trainers) == 1 else "do"
+    return (
+        f"{given} is given, but {', '.join(trainers)} {verb} not read it: leave it out, or use "
+        f"--trainer {' or '.join(others)}"
+    )
+
+
+def check_images(setup: PromptSetup) -> None:
+    """Raise ValueError if INPUT.* or TEST.* do not fit the backbone or the tasks."""
+    cfg, default = setup.cfg, setup.backbone.preprocessing
+    size = preprocessing_of(cfg, default).size
+    if size != default.size:
+        name = results.backbone_name(cfg)
+        raise ValueError(
+            f"INPUT.SIZE is {size}, but {name} takes images of {default.size} x {default.size} pixels"
         )
-    return issues
+    try:
+        training_transform(cfg, default)
+    except (TypeError, IndexError, ValueError) as error:
+        raise ValueError(
+            f"INPUT: no transforms {', '.join(cfg.INPUT.TRANSFORMS)} with these values: {error}"
+        ) from None
+    for task in setup.tasks:
+        is_selected = cfg.DATASET.MULTITASK_EVALKEY in ("average", task.name)
+        if cfg.TEST.SPLIT == "val" and not task.val and is_selected:
+            raise ValueError(
+                f"TEST.SPLIT is val, but {task.name} has no validation images"
+            )
+        if cfg.TEST.COMPUTE_CMAT and task.label_kind == "multilabel":
+            raise ValueError(
+                f"TEST.COMPUTE_CMAT: images of {task.name} have several labels, so there is no such matrix"
+            )
 
 
-def choice(key: str, value: object, choices: Sequence[str]) -> list[str]:
-    """Return a message that names the nearest choice if the value is none of them."""
-    if value in choices:
-        return []
-    return [
-        f"{key} is {value!r}; it is one of {', '.join(choices)} (nearest: {nearest(value, choices)[0]})"
-    ]
+def check_classes(setup: PromptSetup, prompt: Prompt | None) -> None:
+    """Raise ValueError naming a class that is too long, or an image without a label."""
+    backbone = setup.backbone
+    model = PromptedCLIP(backbone.clip, prompt, backbone.tokenizer)
+    for task in setup.tasks:
+        has_templates = prompt is None or prompt.task_templates
+        templates = task.templates if has_templates else None
+        try:
+            model.check_classes(task.classnames, templates, task.name)
+        except ValueError as error:
+            raise ValueError(f"{task.name}: {error}") from None
+        for sample in [*task.val, *task.test]:
+            if not sample.labels and task.label_kind != "multilabel":
+                raise ValueError(
+                    f"{task.name}: {sample.key} has no label; {task.metric} is of images with one"
+                )

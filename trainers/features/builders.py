@@ -16,7 +16,7 @@ from prompting.backbones.backbone import Preprocessing
 
 from .disk_cache import FeatureCache
 from .extraction import EncoderSettings
-from .store import FeatureStore, get_backbone
+from .store import FeatureStore, LoadedBackbone, get_backbone
 
 PRECISIONS = {
     "fp32": None,
@@ -32,6 +32,12 @@ def device_of(cfg) -> str:
     if cfg.USE_CUDA and torch.cuda.is_available():
         return "cuda"
     return "cpu"
+
+
+def configured_backbone(cfg) -> LoadedBackbone:
+    """Return the frozen CLIP of a configuration, loaded once."""
+    node = cfg.MODEL.BACKBONE
+    return get_backbone(node.NAME, node.PRETRAINED, device_of(cfg))
 
 
 def preprocessing_of(cfg, backbone: Preprocessing) -> Preprocessing:
@@ -74,17 +80,13 @@ def build_images(
 
 def build_store(cfg) -> FeatureStore:
     """Return the store of features of the configured backbone, with its device,
-    precision (on a CPU float32 for fp16 and amp) and disk cache.
-
-    Without CACHE.DIR the cache is in the folder that MVLPT_CACHE names, else in the
-    project's data/cache.
+    precision (on a CPU float32 for fp16 and amp) and disk cache: in CACHE.DIR, else the
+    folder that MVLPT_CACHE names, else the project's data/cache.
     """
     device, loader = device_of(cfg), cfg.DATALOADER
     precision = PRECISIONS[cfg.TRAINER.MVLPT.PREC]
     if device == "cpu" and precision is torch.float16:
         precision = None
-    node = cfg.MODEL.BACKBONE
-    backbone = get_backbone(node.NAME, node.PRETRAINED, device)
     settings = EncoderSettings(
         device, precision, loader.TEST.BATCH_SIZE, loader.NUM_WORKERS
     )
@@ -93,15 +95,13 @@ def build_store(cfg) -> FeatureStore:
         home = cfg.CACHE.DIR or os.environ.get("MVLPT_CACHE") or DATA / "cache"
         folder = Path(home).expanduser().absolute() / "features"
         cache = FeatureCache(folder, int(cfg.CACHE.MAX_GB * 10**9))
-    return FeatureStore(backbone, settings, cache)
+    return FeatureStore(configured_backbone(cfg), settings, cache)
 
 
 def training_transform(
     cfg, default: Preprocessing
 ) -> Callable[[Image.Image], Tensor] | None:
-    """Return the random transform that INPUT.TRANSFORMS names, None without one. Raise
-    ValueError for unknown names.
-    """
+    """Return the random transform of INPUT.TRANSFORMS or None, or raise ValueError."""
     if not set(cfg.INPUT.TRANSFORMS) - {"normalize", "center_crop"}:
         return None
     pre = preprocessing_of(cfg, default)

@@ -36,10 +36,7 @@ _reported: set[Path] = set()  # folders that cannot be written
 
 class FeatureCache:
     """Entries in `folder`, `max_bytes` in all; the least recently used are removed
-    first, never one in use.
-
-    A folder that cannot be written costs the cache, not the run: one warning, and
-    features are computed again.
+    first, never one in use. If it cannot be written, one warning is logged.
     """
 
     def __init__(self, folder: str | Path, max_bytes: int) -> None:
@@ -53,10 +50,8 @@ class FeatureCache:
     def load(
         self, label: str, fingerprint: str, shape: tuple[int, int]
     ) -> Tensor | None:
-        """Return the features of this shape (N, d), mapped from their file, or None.
-
-        The file is in use as long as the features are. A damaged one, or one of other
-        features, is reported.
+        """Return the features of this shape (N, d), mapped from their file, which is in
+        use as long as they are; or None, after a warning if it is damaged.
         """
         path = self.path(label, fingerprint)
         try:
@@ -150,8 +145,7 @@ def _read(file: BinaryIO, fingerprint: str, shape: tuple[int, int]) -> Tensor:
     if content[:start].tobytes() != header:
         raise ValueError("its header is another")
     array = np.asarray(content[start:end]).view("<f4")
-    stored = content[end:].tobytes()
-    if _checksum(header, array, fingerprint) != stored:
+    if _checksum(header, array, fingerprint) != content[end:].tobytes():
         raise ValueError("its checksum is wrong")
     return torch.from_numpy(array.reshape(shape))
 

@@ -32,9 +32,7 @@ def encode_images(
     models: Sequence[PromptedCLIP], dataset: Dataset, settings: EncoderSettings
 ) -> list[Tensor]:
     """Return each model's image features (N, d) of a dataset, in its order; every image
-    is decoded once for all models.
-
-    Of several processes each encodes its share of the batches; all get all features.
+    is decoded once. Of several processes each encodes a share, and gets all features.
     """
     if not models:
         return []
@@ -66,9 +64,7 @@ def class_features(
     model: PromptedCLIP, task: Task, one_template: bool = False
 ) -> Tensor:
     """Return features (C, d) of the task's classes; those of plain CLIP, and of prompts
-    that say so (`Prompt.task_templates`), are over the task's templates.
-
-    one_template: take the model's one sentence instead.
+    that say so, are over the task's templates, or with `one_template` the one sentence.
     """
     templates = None
     if not one_template and (model.prompt is None or model.prompt.task_templates):

@@ -97,8 +97,7 @@ class ImageBatches(data.Subset):
     """Images of a MultitaskDataset, whose items come as batches."""
 
     def __getitems__(self, rows: list[int]) -> dict:
-        indices = [self.indices[row] for row in rows]
-        return self.dataset.batch(indices)
+        return self.dataset.batch([self.indices[row] for row in rows])
 
 
 def collate(items: dict | list[dict]) -> dict:

@@ -29,9 +29,7 @@ LAYOUT = 3  # to be raised when features are computed or kept in another way
 @dataclass
 class LoadedBackbone(Backbone):
     """A backbone on a device, shared by all jobs of this process, with the image
-    features that it gave so far.
-
-    features: (n, d) each, float32 on the device, by the fingerprint of their source.
+    features (n, d) that it gave so far, by the fingerprint of their source.
     """
 
     device: str = "cpu"
@@ -46,9 +44,7 @@ class LoadedBackbone(Backbone):
 @lru_cache(maxsize=2)
 def get_backbone(name: str, pretrained: str, device: str) -> LoadedBackbone:
     """Return a backbone; a second call with the same arguments returns the same object.
-
-    Random numbers that loading draws are given back, so that a run's numbers do not
-    depend on being the first.
+    Random numbers that loading draws are given back: a first run is like others.
     """
     with torch.random.fork_rng(devices=[]):
         backbone = load_backbone(name, pretrained or None, device)
@@ -60,6 +56,7 @@ def get_backbone(name: str, pretrained: str, device: str) -> LoadedBackbone:
     return LoadedBackbone(**parts, device=device)
 
 
+@dataclass(eq=False)
 class FeatureStore:
     """Image features without a prompt, of images without a random transform.
 
@@ -68,26 +65,16 @@ class FeatureStore:
     alike, have the same features.
     """
 
-    def __init__(
-        self,
-        backbone: LoadedBackbone,
-        settings: EncoderSettings,
-        cache: FeatureCache | None = None,
-    ) -> None:
-        self.backbone, self.settings, self.cache = backbone, settings, cache
-        self.encoder = PromptedCLIP(backbone.clip, None, backbone.tokenizer)
+    backbone: LoadedBackbone
+    settings: EncoderSettings
+    cache: FeatureCache | None = None
+
+    def __post_init__(self) -> None:
+        self.encoder = PromptedCLIP(self.backbone.clip, None, self.backbone.tokenizer)
 
     def features(self, dataset: MultitaskDataset, in_files: bool = True) -> Tensor:
-        """Return the features (N, d) of all images, in order; see `lazy`."""
-        return self.lazy(dataset, in_files).all()
-
-    def lazy(self, dataset: MultitaskDataset, in_files: bool = True) -> "LazyFeatures":
-        """Return the features of a dataset, each task's computed when first asked for.
-
-        in_files: keep them in the disk cache, if there is one. Raises ValueError for
-        images with a random transform.
-        """
-        return LazyFeatures(self, dataset, in_files)
+        """Return the features (N, d) of all images, in order; see `LazyFeatures`."""
+        return LazyFeatures(self, dataset, in_files).all()
 
     def views(self, dataset: MultitaskDataset, count: int, seed: int) -> Tensor:
         """Return features (count, N, d) of augmented views; they are not kept."""
@@ -106,8 +93,7 @@ class FeatureStore:
     ) -> tuple[Tensor, list[Tensor]]:
         """Return features (n, d) of a task, and of `prompted` models, in one pass."""
         images = Subset(dataset, dataset.rows(task))
-        label = f"{dataset.names[task]}-{dataset.split}"
-        fingerprint = self._fingerprint(dataset, task)
+        label, fingerprint = self._entry(dataset, task)
         known = self.backbone.features
         if fingerprint not in known:
             found = None
@@ -129,19 +115,18 @@ class FeatureStore:
 
     def has_features(self, dataset: MultitaskDataset, task: int) -> bool:
         """Return True if the features of a task are in memory or in a file."""
-        fingerprint = self._fingerprint(dataset, task)
+        label, fingerprint = self._entry(dataset, task)
         if fingerprint in self.backbone.features:
             return True
-        label = f"{dataset.names[task]}-{dataset.split}"
         return self.cache is not None and self.cache.path(label, fingerprint).is_file()
 
-    def _fingerprint(self, dataset: MultitaskDataset, task: int) -> str:
-        """Return a fingerprint of all that the features of a task depend on."""
+    def _entry(self, dataset: MultitaskDataset, task: int) -> tuple[str, str]:
+        """Return a label, and a fingerprint of all that the features depend on."""
         rows, settings = dataset.rows(task), self.settings
         samples = dataset.samples[rows.start : rows.stop]
         crop = dataset.crop or dataset.tasks[task].crop
         gpu = torch.cuda.get_device_name() if settings.device == "cuda" else ""
-        return fingerprints.of_text(
+        fingerprint = fingerprints.of_text(
             LAYOUT,
             self.backbone.tower_fingerprint,
             (dataset.size, dataset.interpolation, crop, dataset.background),
@@ -150,17 +135,19 @@ class FeatureStore:
             (torch.__version__, settings.device, gpu),
             fingerprints.of_images(samples),
         )
+        return f"{dataset.names[task]}-{dataset.split}", fingerprint
 
 
 class LazyFeatures:
     """Features (N, d) of a dataset: `features[[3, 1]]` gives two of them, (2, d).
 
     Those of a task are computed when one of them is asked for, so that training on many
-    tasks need not wait for all.
+    tasks need not wait for all. in_files: keep them in the disk cache, if there is one.
+    Raises ValueError for images with a random transform.
     """
 
     def __init__(
-        self, store: FeatureStore, dataset: MultitaskDataset, in_files: bool
+        self, store: FeatureStore, dataset: MultitaskDataset, in_files: bool = True
     ) -> None:
         if dataset.transform is not None:
             raise ValueError("images with a random transform have no constant features")
@@ -180,11 +167,10 @@ class LazyFeatures:
         return self._all
 
     def of_task(self, task: int) -> Tensor:
-        """Return features (n, d) of a task, and of `prompted` models, in one pass."""
+        """Return features (n, d) of a task."""
         if task not in self._parts:
-            self._parts[task], _ = self._store.of_task(
-                self._dataset, task, self._in_files
-            )
+            given = (self._dataset, task, self._in_files)
+            self._parts[task], _ = self._store.of_task(*given)
         return self._parts[task]
 
     def _place(self, tasks: Tensor) -> None:

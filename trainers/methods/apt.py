@@ -37,8 +37,7 @@ class APT(PromptTrainer):
     def make_prompt(setup: PromptSetup) -> AnchoredPrompt:
         """Return a visual prompt beside CLIP, on one task with class offsets."""
         visual = build_visual_prompt(setup)
-        has_offsets = setup.cfg.TRAINER.APT.CLASS_OFFSETS
-        if len(setup.tasks) == 1 and has_offsets:
+        if len(setup.tasks) == 1 and setup.cfg.TRAINER.APT.CLASS_OFFSETS:
             return AnchoredPrompt(visual, setup.num_classes, setup.shape.embed_dim)
         return AnchoredPrompt(visual)
 

@@ -29,16 +29,16 @@ from toolkit.common.images import normalize, resize
 from toolkit.common.schedules import build_lr_scheduler
 from toolkit.common.structured import read_json, write_json
 from trainers.base import at_least_one
-from trainers.features.builders import device_of, preprocessing_of, training_transform
-from trainers.features.store import get_backbone
+from trainers.features.builders import (
+    configured_backbone,
+    preprocessing_of,
+    training_transform,
+)
 
 
 class PromptLearner(TextPrompt):
     """A shared context and a small net whose output, one vector an image, is added to
-    all of its vectors.
-
-    dim: width of image features; the net's hidden layer has dim / 16 units. Names are
-    those of CoCoOp's checkpoints.
+    all of its vectors. dim: width of image features. Names are CoCoOp's checkpoints'.
     """
 
     def __init__(
@@ -78,8 +78,7 @@ class CustomCLIP(nn.Module):
             classes = self.clip.encode_classes(
                 self.classnames, contexts=Contexts(text=context)
             )
-            logits = self.clip.logits(feature[None], classes)
-            rows.append(logits)
+            rows.append(self.clip.logits(feature[None], classes))
         return torch.cat(rows)
 
 
@@ -110,13 +109,11 @@ class CoCoOp(TrainerX):
     def build_data_loader(self) -> None:
         from torchvision import transforms as T
 
-        cfg, node = self.cfg, self.cfg.MODEL.BACKBONE
-        device = device_of(cfg)
-        self.backbone = get_backbone(node.NAME, node.PRETRAINED, device)
+        cfg = self.cfg
+        self.backbone = configured_backbone(cfg)
         self.pre = preprocessing_of(cfg, self.backbone.preprocessing)
         self.mode = "crop" if cfg.DATASET.CENTER_CROP else "squash"
-        as_pixels = partial(pixels, pre=self.pre, mode=self.mode)
-        plain = T.Lambda(as_pixels)
+        plain = T.Lambda(partial(pixels, pre=self.pre, mode=self.mode))
         train = training_transform(cfg, self.backbone.preprocessing) or plain
         dm = self.dm = DataManager(cfg, custom_tfm_train=train, custom_tfm_test=plain)
         self.train_loader_x, self.train_loader_u = dm.train_loader_x, dm.train_loader_u
@@ -136,8 +133,7 @@ class CoCoOp(TrainerX):
         if self.cfg.MODEL.INIT_WEIGHTS:
             load_pretrained_weights(learner, self.cfg.MODEL.INIT_WEIGHTS)
         names = list(self.dm.dataset.classnames)
-        model = CustomCLIP(backbone, learner, names)
-        self.model = model.to(self.device)
+        self.model = CustomCLIP(backbone, learner, names).to(self.device)
         self.optim = build_optimizer(learner, self.cfg.OPTIM)
         self.sched = build_lr_scheduler(self.optim, self.cfg.OPTIM)
         # prompts stay float32
@@ -156,8 +152,7 @@ class CoCoOp(TrainerX):
         self.scaler.update()
         if self.batch_idx + 1 == self.num_batches:
             self.update_lr()
-        accuracy = compute_accuracy(output, label)[0]
-        return {"loss": loss.item(), "acc": accuracy.item()}
+        return {"loss": loss.item(), "acc": compute_accuracy(output, label)[0].item()}
 
     def model_inference(self, input: Tensor) -> Tensor:
         with torch.autocast(self.device.type, torch.float16, enabled=self.amp):
@@ -175,15 +170,11 @@ class CoCoOp(TrainerX):
     def save_model(self, epoch: int, directory: str, *args, **options) -> None:
         """Write a checkpoint, and `RECORD` beside it."""
         super().save_model(epoch, directory, *args, **options)
-        path = Path(directory, "prompt_learner", RECORD)
-        write_json(path, self.record())
+        write_json(Path(directory, "prompt_learner", RECORD), self.record())
 
     def load_model(self, directory: str, epoch: int | None = None) -> None:
-        """Load a learner, strictly, from a run's folder, which may be CoCoOp's own or
-        the reference MVLPT's.
-
-        Raise ValueError if it was trained on another backbone, or with another
-        preprocessing.
+        """Load a learner, strictly, from a run's folder, also CoCoOp's or the reference
+        MVLPT's. Raise ValueError for another backbone or preprocessing.
         """
         if not directory:
             return

@@ -15,7 +15,7 @@ from torch import Tensor
 from yacs.config import CfgNode
 
 from datasets.multitask import label_distribution
-from prompting.head import HeadPrompt
+from prompting.anchored import HeadPrompt
 from trainers.anchors import anchor_weights
 from trainers.base import Batch, PromptTrainer
 from trainers.engine import distributed, results
@@ -81,8 +81,7 @@ def gaussian_discriminant(images: Tensor, targets: Tensor) -> tuple[Tensor, Tens
     shrunk = scatter + trace * torch.eye(dim, dtype=images.dtype, device=images.device)
     precision = dim * torch.linalg.pinv(shrunk, hermitian=True)
     weights = means @ precision
-    products = (weights * means).sum(1)
-    bias = -math.log(classes) - products / 2
+    bias = -math.log(classes) - (weights * means).sum(1) / 2
     return weights, bias
 
 
@@ -91,9 +90,11 @@ class HeadTrainer(PromptTrainer):
 
     reads = ()
 
-    @staticmethod
-    def make_prompt(setup: PromptSetup) -> HeadPrompt:
-        return HeadPrompt(setup.num_classes, setup.shape.embed_dim)
+    has_bias = True
+
+    @classmethod
+    def make_prompt(cls, setup: PromptSetup) -> HeadPrompt:
+        return HeadPrompt(setup.num_classes, setup.shape.embed_dim, cls.has_bias)
 
     @classmethod
     def class_specific_reason(cls, cfg: CfgNode) -> str:
@@ -101,11 +102,8 @@ class HeadTrainer(PromptTrainer):
 
 
 class FittedHead(HeadTrainer):
-    """A head that is fitted to all training images at once, with the strength that
-    scores best on the validation images.
-
-    The strength is chosen with the head of the training images; DATASET.TRAIN_ON_VAL
-    fits the head again to both.
+    """A head that is fitted to all training images at once, with the strength of which
+    it scores best on the validation images; DATASET.TRAIN_ON_VAL fits it again to both.
     """
 
     # key of the strengths to choose from, those nearest to zero-shot first: of equal
@@ -247,18 +245,11 @@ class GDA(FittedHead):
 @TRAINER_REGISTRY.register()
 class CLAP(HeadTrainer):
     """Learn class features with cross-entropy + the mean over classes c of l_c |w_c -
-    z_c|^2 (Silva-Rodriguez et al. 2024).
-
-    z are zero-shot class features, and l_c is the mean zero-shot probability of class c
-    on its training images.
+    z_c|^2, with zero-shot features z and l_c the mean zero-shot probability of c on its
+    training images (Silva-Rodriguez et al. 2024).
     """
 
-    reads = ()
-
-    @staticmethod
-    def make_prompt(setup: PromptSetup) -> HeadPrompt:
-        """Return a head whose class features stay of unit length."""
-        return HeadPrompt(setup.num_classes, setup.shape.embed_dim, bias=False)
+    has_bias = False  # class features stay of unit length
 
     def _prepare_training(self) -> None:
         super()._prepare_training()
@@ -266,15 +257,14 @@ class CLAP(HeadTrainer):
 
     def loss(self, batch: Batch) -> Tensor:
         offsets = self.model.prompt.class_offsets
-        distances = offsets.square().sum(1)
-        penalty = (self.multipliers * distances).mean()
-        return super().loss(batch) + penalty
+        penalty = self.multipliers * offsets.square().sum(1)
+        return super().loss(batch) + penalty.mean()
 
 
 def encoded_images(trainer: PromptTrainer, tasks, split: str) -> tuple[Tensor, Tensor]:
     """Return features (N, d), label distributions (N, C) of a split, float64."""
     images = build_images(trainer.cfg, tasks, split, trainer.backbone.preprocessing)
-    features = trainer.store.lazy(images, in_files=False).all()
+    features = trainer.store.features(images, in_files=False)
     targets = label_distribution(images.labels, trainer.num_classes)
     return features.double(), targets.to(features.device).double()
 
@@ -295,5 +285,4 @@ def class_multipliers(trainer: PromptTrainer) -> Tensor:
     probabilities = logits.softmax(1)
     members = (targets > 0).to(probabilities)
     sums = (probabilities * members).sum(0)
-    counts = members.sum(0).clamp(min=1)
-    return (sums / counts).float()
+    return (sums / members.sum(0).clamp(min=1)).float()

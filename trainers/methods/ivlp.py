@@ -16,9 +16,7 @@ def initial_words(
     setup: PromptSetup, words: str, n_ctx: int
 ) -> tuple[Tensor | None, str]:
     """Return the embeddings (n_ctx, width) of the first tokens of CTX_INIT, and the
-    words that remain before the class name.
-
-    As the official code does, words are not used for more vectors than tokens.
+    words that remain; none for more vectors than tokens, as the official code does.
     """
     if not words:
         return None, ""

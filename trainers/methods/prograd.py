@@ -12,11 +12,8 @@ from .coop import CoOp
 
 @register_with_multitask_form
 class ProGrad(CoOp):
-    """Learn a text prompt by the gradient of cross-entropy, projected if it is against
-    that of distillation.
-
-    T is the temperature of distillation, LAMBDA the strength of the projection, for
-    each parameter tensor on its own.
+    """Learn a text prompt by the gradient of cross-entropy; that of each parameter is
+    projected, with strength LAMBDA, if it is against that of distillation at T.
     """
 
     needs_anchor = True
@@ -40,8 +37,7 @@ class ProGrad(CoOp):
         with torch.autocast(self.device.type, self.amp, enabled=self.amp is not None):
             values = share_loss(batch)
         loss, general = self.scaler.scale(values)
-        prompt = self.model.prompt
-        parameters = [p for p in prompt.parameters() if p.requires_grad]
+        parameters = [p for p in self.model.prompt.parameters() if p.requires_grad]
         strength = self.cfg.TRAINER.PROGRAD.LAMBDA
         gradients = losses.projected_gradients(
             loss, general, parameters, strength, distributed.mean

@@ -13,11 +13,8 @@ from .ivlp import build_ivlp_prompt
 
 @register_with_multitask_form
 class PromptSRC(PromptTrainer):
-    """Learn IVLP's vectors with three more terms: both kinds of features, and
-    probabilities, stay near the frozen model's.
-
-    The prompt of the last epoch is the mean over epochs, weighted by a normal density
-    (GPA_MEAN, GPA_STD).
+    """Learn IVLP's vectors near the frozen model's features and probabilities; the last
+    prompt is the mean over epochs with normal weights (GPA_MEAN, GPA_STD).
     """
 
     keys = {

@@ -30,9 +30,7 @@ def build_data_loader(
     dataset_wrapper: type[Dataset] | None = None,
 ) -> DataLoader:
     """Return a loader of a list of items. In training a last short batch is dropped,
-    unless it is the only one.
-
-    Raises ValueError if the loader would be empty.
+    unless it is the only one. Raise ValueError if the loader would be empty.
     """
     if data_source is None or len(data_source) == 0:
         kind = "training" if is_train else "evaluation"
@@ -55,17 +53,10 @@ def build_data_loader(
 
 
 class DataManager:
-    """The dataset ``cfg.DATASET.NAME`` and loaders of its splits.
+    """The dataset ``cfg.DATASET.NAME`` and loaders of its splits, None without data.
 
-    Args:
-        custom_tfm_train, custom_tfm_test: transforms instead of those of ``cfg.INPUT``.
-        dataset_wrapper: class instead of ``DatasetWrapper``, constructed in the same
-            way.
-
-    Attributes:
-        dataset, train_loader_x, train_loader_u, val_loader, test_loader: a loader is
-            None without data for it.
-        num_classes, num_source_domains, lab2cname: of the dataset.
+    custom_tfm_train, custom_tfm_test: transforms instead of those of ``cfg.INPUT``.
+    dataset_wrapper: class instead of ``DatasetWrapper``, constructed in the same way.
     """
 
     def __init__(

@@ -9,10 +9,8 @@ from torch.utils.data import RandomSampler, Sampler, SequentialSampler
 
 
 class _DrawnSampler(Sampler):
-    """An order drawn by Python's random generator at the start of each epoch.
-
-    The length is that of a first draw, as in Dassl, so that the generator is in the same
-    state as there.
+    """An order drawn by Python's random generator at the start of each epoch. Its length
+    is that of a first draw, so that the generator is in the same state as in Dassl.
     """
 
     def __init__(self, groups: dict[int, list[int]]):
@@ -32,11 +30,8 @@ class _DrawnSampler(Sampler):
 
 class RandomDomainSampler(_DrawnSampler):
     """Batches of ``n_domain`` random domains (<= 0: all) with equally many random items
-    each, until one of a batch's domains has too few left for another.
-
-    Raises:
-        ValueError: more domains asked for than there are, a batch size that they do not
-            divide, or a domain with too few items for a batch.
+    each, until one of a batch's domains has too few left for another. Raises ValueError
+    for too many domains, a batch size that they do not divide, or too few items.
     """
 
     def __init__(self, data_source: Sequence, batch_size: int, n_domain: int):
@@ -90,13 +85,8 @@ class SeqDomainSampler(RandomDomainSampler):
 
 class RandomClassSampler(_DrawnSampler):
     """Batches of ``batch_size // n_ins`` classes with ``n_ins`` items each, until too few
-    classes have items left; small classes repeat items.
-
-    The number of batches depends on the draw.
-
-    Raises:
-        ValueError: a batch smaller than ``n_ins``, or more classes in a batch than
-            there are.
+    classes have items left; small classes repeat items. Their number depends on the
+    draw. Raises ValueError if no batch can have ``n_ins`` items of so many classes.
     """
 
     def __init__(self, data_source: Sequence, batch_size: int, n_ins: int):
@@ -114,9 +104,9 @@ class RandomClassSampler(_DrawnSampler):
         super().__init__(groups)
 
     def draw(self) -> list[int]:
-        chunks = {
-            label: self._chunks(indices) for label, indices in self.groups.items()
-        }
+        chunks = {}
+        for label, indices in self.groups.items():
+            chunks[label] = self._chunks(indices)
         left = list(chunks)
         order: list[int] = []
         while len(left) >= self.n_classes:
@@ -151,10 +141,7 @@ def build_sampler(
     n_domain: int = 0,
     n_ins: int = 16,
 ) -> Sampler:
-    """Return a sampler by name.
-
-    Raises ValueError for an unknown name, or sizes that do not fit the data.
-    """
+    """Return a sampler by name. Raise ValueError for an unknown one, or wrong sizes."""
     samplers = {
         "RandomSampler": (RandomSampler,),
         "SequentialSampler": (SequentialSampler,),

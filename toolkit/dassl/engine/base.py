@@ -38,11 +38,8 @@ class TrainerBase:
         optim=None,
         sched=None,
     ) -> None:
-        """Register a model, perhaps with optimiser and schedule.
-
-        Raises:
-            AttributeError: called before ``super().__init__()``.
-            ValueError: the name is taken.
+        """Register a model, perhaps with optimiser and schedule. Raise AttributeError
+        before ``super().__init__()``, ValueError if the name is taken.
         """
         if "_models" not in self.__dict__:
             raise AttributeError(
@@ -78,11 +75,9 @@ class TrainerBase:
     ) -> None:
         """Save every model to ``<directory>/<name>/``, with all that a resume needs.
 
-        Args:
-            epoch: index of the finished epoch; the file counts it as ``epoch + 1``.
-            is_best: also write the best file.
-            val_result: the model's result on the validation set.
-            model_name: file name; default ``model.pth.tar-<epoch + 1>``.
+        epoch: index of the finished epoch; the file counts it as ``epoch + 1``.
+        is_best: also write the best file. val_result: on the validation set.
+        model_name: file name; default ``model.pth.tar-<epoch + 1>``.
         """
         scaler = getattr(self, "scaler", None)
         best_result = getattr(self, "best_result", None)
@@ -101,14 +96,10 @@ class TrainerBase:
             save_checkpoint(state, folder, is_best=is_best, model_name=model_name)
 
     def resume_model_if_exist(self, directory: str) -> int:
-        """Continue from the last regular checkpoints in ``directory``.
-
-        Restores models, optimisers, schedules, the best result, the gradient scaler
-        (attribute ``scaler``) and the random generators.
-
-        Returns:
-            The epoch to continue with; 0 if a model has no regular checkpoint there,
-            and then nothing is restored.
+        """Restore models, optimisers, schedules, the best result, the gradient scaler
+        (attribute ``scaler``) and the random generators from the last regular
+        checkpoints in ``directory``. Return the epoch to continue with; 0, and nothing
+        is restored, if a model has none there.
         """
         paths = {}
         for name in self.get_model_names():
@@ -132,14 +123,9 @@ class TrainerBase:
         return epoch
 
     def load_model(self, directory: str, epoch: int | None = None) -> None:
-        """Load every model, strictly, from ``<directory>/<name>/``.
+        """Load every model, strictly, from ``<directory>/<name>/``; from "" none.
 
-        Args:
-            directory: empty: nothing is loaded.
-            epoch: number in the file's name; None: the best file.
-
-        Raises:
-            FileNotFoundError: no such file.
+        epoch: number in the file's name; None: the best file. Raises FileNotFoundError.
         """
         if not directory:
             logger.info("load_model() is skipped: no directory is given")

@@ -47,12 +47,7 @@ class SimpleNet(nn.Module):
             )
             width = self.head.out_features
         self.classifier = nn.Linear(width, num_classes) if num_classes > 0 else None
-        self._fdim = width
-
-    @property
-    def fdim(self) -> int:
-        """Return the width of the features."""
-        return self._fdim
+        self.fdim = width  # of the features
 
     def forward(self, x: Tensor, return_feature: bool = False):
         """Return scores (B, C), or features without a classifier, or both."""
@@ -68,13 +63,10 @@ class SimpleNet(nn.Module):
 
 
 class SimpleTrainer(TrainerBase):
-    """Builds data, model and evaluator from ``cfg``; tests and saves as ``cfg``
-    requires.
+    """Builds data, model and evaluator from ``cfg``; tests and saves as it requires.
 
-    Resuming is explicit: only with ``cfg.RESUME``, the folder of the run to continue,
-    does training continue from the last regular checkpoint there. It then takes the
-    same course as an uninterrupted run: learning rates, random generators, gradient
-    scaler and the best result so far are restored.
+    Only with ``cfg.RESUME``, the folder of a run, does training continue from the last
+    regular checkpoint there, on the same course as an uninterrupted run.
     """
 
     def __init__(self, cfg):
@@ -123,39 +115,34 @@ class SimpleTrainer(TrainerBase):
         super().train(self.start_epoch, self.max_epoch)
 
     def before_train(self) -> None:
-        """Resume if ``cfg.RESUME`` is set; open the tensorboard writer; start the
-        clock.
-
-        Raises:
-            FileNotFoundError: ``cfg.RESUME`` has no regular checkpoint.
+        """Open the tensorboard writer, resume if ``cfg.RESUME`` is set, and start the
+        clock. Raise FileNotFoundError if ``cfg.RESUME`` has no regular checkpoint.
         """
         os.makedirs(self.output_dir, exist_ok=True)
-        folder = os.path.join(self.output_dir, "tensorboard")
-        self.init_writer(folder)
-        names = self.get_model_names()
-        folders = [os.path.join(self.output_dir, name) for name in names]
+        self.init_writer(os.path.join(self.output_dir, "tensorboard"))
         if self.cfg.RESUME:
             self._resume(self.cfg.RESUME)
-        elif any(map(last_checkpoint, folders)):
+        elif any(map(last_checkpoint, self._folders(self.output_dir))):
             message = "%s holds checkpoints; set RESUME to continue from them"
             logger.warning(message, self.output_dir)
         self.time_start = time.time()
 
+    def _folders(self, directory: str) -> list[str]:
+        return [os.path.join(directory, name) for name in self.get_model_names()]
+
     def _resume(self, directory: str) -> None:
         self.start_epoch = self.resume_model_if_exist(directory)
+        theirs, ours = self._folders(directory), self._folders(self.output_dir)
         if self.start_epoch == 0:
-            names = self.get_model_names()
-            folders = ", ".join(os.path.join(directory, name) for name in names)
             raise FileNotFoundError(
-                f"RESUME is set, but there is no regular checkpoint: {folders}"
+                f"RESUME is set, but there is no regular checkpoint: {', '.join(theirs)}"
             )
         # a new folder needs the best model so far, too
-        for name in self.get_model_names():
-            best = os.path.join(directory, name, BEST_FILE)
-            here = os.path.join(self.output_dir, name, BEST_FILE)
-            if os.path.isfile(best) and not os.path.exists(here):
-                os.makedirs(os.path.dirname(here), exist_ok=True)
-                shutil.copyfile(best, here)
+        for there, here in zip(theirs, ours, strict=True):
+            best, copy = os.path.join(there, BEST_FILE), os.path.join(here, BEST_FILE)
+            if os.path.isfile(best) and not os.path.exists(copy):
+                os.makedirs(here, exist_ok=True)
+                shutil.copyfile(best, copy)
 
     def after_epoch(self) -> None:
         """Save the best model, with ``best_val``, and regular checkpoints."""
@@ -187,17 +174,9 @@ class SimpleTrainer(TrainerBase):
 
     @torch.no_grad()
     def test(self, split: str | None = None) -> float:
-        """Evaluate on a split.
-
-        Args:
-            split: "val" or "test"; default ``cfg.TEST.SPLIT``. Without a validation set
-                the test set is used.
-
-        Returns:
-            The evaluator's first result: accuracy in percent.
-
-        Raises:
-            ValueError: there is no data for it.
+        """Return the evaluator's first result, accuracy in percent, on a split: "val" or
+        "test", by default ``cfg.TEST.SPLIT``. Without a validation set the test set is
+        used. Raise ValueError if there is no data.
         """
         self.set_model_mode("eval")
         self.evaluator.reset()
@@ -250,10 +229,8 @@ class SimpleTrainer(TrainerBase):
     def _log_step(
         self, losses: MetricMeter, batch_time: AverageMeter, data_time: AverageMeter
     ) -> None:
-        later_epochs = self.max_epoch - self.epoch - 1
-        remaining = (
-            self.num_batches - self.batch_idx - 1 + later_epochs * self.num_batches
-        )
+        epochs = self.max_epoch - self.epoch
+        remaining = epochs * self.num_batches - self.batch_idx - 1
         fields = [
             f"epoch [{self.epoch + 1}/{self.max_epoch}]",
             f"batch [{self.batch_idx + 1}/{self.num_batches}]",
@@ -288,18 +265,15 @@ class TrainerX(SimpleTrainer):
 
 
 class TrainerXU(SimpleTrainer):
-    """Training on pairs of a labelled and an unlabelled batch:
-    ``forward_backward(batch_x, batch_u)``.
+    """Training on pairs of batches: ``forward_backward(batch_x, batch_u)``.
 
     ``cfg.TRAIN.COUNT_ITER`` says whose length is the epoch's; the shorter loader starts
     again when it ends.
     """
 
     def run_epoch(self) -> None:
-        """Make one epoch of pairs.
-
-        Raises:
-            ValueError: a loader is missing, or ``TRAIN.COUNT_ITER`` is unknown.
+        """Make one epoch of pairs. Raise ValueError if a loader is missing, or
+        ``TRAIN.COUNT_ITER`` is unknown.
         """
         if self.train_loader_x is None or self.train_loader_u is None:
             raise ValueError(

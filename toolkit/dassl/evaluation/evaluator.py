@@ -53,18 +53,13 @@ class Classification(EvaluatorBase):
 
     def process(self, mo: Tensor, gt: Tensor) -> None:
         """Collect scores (B, C) and labels (B,)."""
-        predicted = mo.argmax(dim=1).cpu()
-        self._y_pred.append(predicted)
+        self._y_pred.append(mo.argmax(dim=1).cpu())
         self._y_true.append(gt.cpu())
 
     def evaluate(self) -> OrderedDict:
-        """Return an OrderedDict of ``accuracy``, ``error_rate``, ``macro_f1`` and, if
-        asked for, ``perclass_accuracy``.
-
-        F1 is averaged over the labels that occur in the ground truth.
-
-        Raises:
-            ValueError: nothing was processed.
+        """Return an OrderedDict of ``accuracy``, ``error_rate``, ``macro_f1`` (of the
+        labels in the ground truth) and, if asked for, ``perclass_accuracy``. Raise
+        ValueError if nothing was processed.
         """
         if not self._y_true:
             raise ValueError(
@@ -72,8 +67,7 @@ class Classification(EvaluatorBase):
             )
         truth = torch.cat(self._y_true).long()
         guess = torch.cat(self._y_pred)
-        largest = max(truth.max(), guess.max())
-        size = int(largest) + 1
+        size = int(max(truth.max(), guess.max())) + 1
         counts = torch.bincount(truth * size + guess, minlength=size * size)
         cmat = counts.view(size, size).double()  # rows by true label
         hits = cmat.diagonal()

@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Iterable
-from functools import partial
 
 import torch
 from torch import nn
@@ -22,14 +21,10 @@ def build_optimizer(
     """Return the optimiser ``optim_cfg.NAME`` over trainable parameters only; over
     frozen ones, with a warning, if there are no others.
 
-    Args:
-        model: a module, or an iterable of parameters.
-        optim_cfg: the ``OPTIM`` node.
-        param_groups: groups in torch's form, taken instead of ``model``'s parameters.
-
-    Raises:
-        ValueError: unknown name, or no parameter.
-        TypeError: ``STAGED_LR`` without a module.
+    model: a module, or an iterable of parameters. optim_cfg: the ``OPTIM`` node.
+    param_groups: groups in torch's form, taken instead of ``model``'s parameters.
+    Raises ValueError for an unknown name or no parameter, TypeError for ``STAGED_LR``
+    without a module.
     """
     check_availability(optim_cfg.NAME, AVAI_OPTIMS)
     if param_groups is not None:
@@ -66,26 +61,19 @@ def build_optimizer(
 
 
 def _create(groups: list[dict], c) -> Optimizer:
-    common = {"lr": c.LR, "weight_decay": c.WEIGHT_DECAY}
-    adams = {
-        "adam": torch.optim.Adam,
-        "amsgrad": partial(torch.optim.Adam, amsgrad=True),
-        "adamw": torch.optim.AdamW,
-        "radam": RAdam,
+    adam = {"betas": (c.ADAM_BETA1, c.ADAM_BETA2)}
+    rmsprop = {"momentum": c.MOMENTUM, "alpha": c.RMSPROP_ALPHA}
+    sgd = {"momentum": c.MOMENTUM, "dampening": c.SGD_DAMPNING}
+    kinds = {
+        "adam": (torch.optim.Adam, adam),
+        "amsgrad": (torch.optim.Adam, adam | {"amsgrad": True}),
+        "adamw": (torch.optim.AdamW, adam),
+        "radam": (RAdam, adam),
+        "rmsprop": (torch.optim.RMSprop, rmsprop),
+        "sgd": (torch.optim.SGD, sgd | {"nesterov": c.SGD_NESTEROV}),
     }
-    if c.NAME in adams:
-        return adams[c.NAME](groups, **common, betas=(c.ADAM_BETA1, c.ADAM_BETA2))
-    if c.NAME == "rmsprop":
-        return torch.optim.RMSprop(
-            groups, **common, momentum=c.MOMENTUM, alpha=c.RMSPROP_ALPHA
-        )
-    return torch.optim.SGD(
-        groups,
-        **common,
-        momentum=c.MOMENTUM,
-        dampening=c.SGD_DAMPNING,
-        nesterov=c.SGD_NESTEROV,
-    )
+    kind, options = kinds[c.NAME]
+    return kind(groups, lr=c.LR, weight_decay=c.WEIGHT_DECAY, **options)
 
 
 def _staged_groups(model: nn.Module, c) -> list[dict]:

@@ -11,16 +11,15 @@ import os
 import pickle
 from collections import OrderedDict
 from collections.abc import Mapping
+from pathlib import Path
 from zipfile import BadZipFile
 
 import torch
 from torch import Tensor, nn
 
 from toolkit.common import unpickle
-from toolkit.common.files import write_bytes, write_text
+from toolkit.common.files import StrPath, write_bytes, write_text
 from toolkit.common.plain_values import plain_values
-
-from .tools import StrPath
 
 logger = logging.getLogger(__name__)
 
@@ -44,11 +43,9 @@ def save_checkpoint(
 ) -> None:
     """Write ``state`` into ``save_dir``; a file appears only when it is complete.
 
-    Args:
-        state: with at least ``state_dict`` and ``epoch`` (finished epochs).
-        is_best: also write ``model-best.pth.tar``.
-        model_name: name of the file; default ``model.pth.tar-<epoch>``. The pointer
-            file follows only that default.
+    state: with at least ``state_dict`` and ``epoch`` (finished epochs). is_best: also
+    write ``model-best.pth.tar``. model_name: name of the file; default
+    ``model.pth.tar-<epoch>``, which alone the pointer file follows.
     """
     state = plain_values(dict(state))
     if remove_module_from_keys:
@@ -71,11 +68,8 @@ def load_checkpoint(fpath: StrPath) -> dict:
     """Return the content of a checkpoint, on the CPU. Nothing in it is executed.
 
     Of a checkpoint with pickled objects, as Dassl writes them, tensors and plain values
-    are read. Its schedule is such an object: it becomes None.
-
-    Raises:
-        FileNotFoundError: no such file.
-        ValueError: the file is damaged, or no checkpoint.
+    are read. Its schedule is such an object: it becomes None. Raises FileNotFoundError,
+    or ValueError for a file that is damaged or no checkpoint.
     """
     if not os.path.isfile(fpath):
         raise FileNotFoundError(f"No checkpoint found: {fpath}")
@@ -101,19 +95,15 @@ def load_checkpoint(fpath: StrPath) -> dict:
 
 def last_checkpoint(fdir: StrPath) -> str | None:
     """Return the regular file that the pointer in ``fdir`` names, or None."""
-    pointer = os.path.join(fdir, POINTER_FILE)
-    if not os.path.isfile(pointer):
+    pointer = Path(fdir, POINTER_FILE)
+    if not pointer.is_file():
         return None
-    with open(pointer, encoding="utf-8") as file:
-        return os.path.join(fdir, file.readline().strip())
+    return os.path.join(fdir, pointer.read_text(encoding="utf-8").strip())
 
 
 def restore(checkpoint: dict, model: nn.Module, optimizer=None, scheduler=None) -> int:
     """Put a checkpoint into model, optimiser and schedule, and return the number of
-    finished epochs.
-
-    Raises:
-        KeyError: an optimiser or a schedule is given whose state the checkpoint lacks.
+    finished epochs. Raise KeyError if it lacks the state of one that is given.
     """
     model.load_state_dict(checkpoint["state_dict"])
     for name, target in (("optimizer", optimizer), ("scheduler", scheduler)):
@@ -131,10 +121,7 @@ def resume_from_checkpoint(
     fdir: StrPath, model: nn.Module, optimizer=None, scheduler=None
 ) -> int:
     """Continue from the last regular checkpoint in ``fdir``, and return the number of
-    finished epochs.
-
-    Raises:
-        FileNotFoundError: ``fdir`` has no regular checkpoint.
+    finished epochs. Raise FileNotFoundError without one.
     """
     path = last_checkpoint(fdir)
     if path is None:

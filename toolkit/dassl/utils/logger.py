@@ -6,9 +6,8 @@ import os
 import sys
 import time
 
+from toolkit.common.files import StrPath
 from toolkit.common.text import PrintableFormatter
-
-from .tools import StrPath
 
 _handlers: list[logging.Handler] = []  # installed by setup_logger, as _tees
 _tees: list["Logger"] = []
@@ -17,9 +16,8 @@ _tees: list["Logger"] = []
 class Logger:
     """A text stream that passes on to the present ``sys.stdout`` and appends to a file.
 
-    It makes output of plain ``print`` calls part of the log file. Every other attribute
-    of a stream (``isatty``, ``fileno``, ``encoding``, ...) is answered by the console;
-    ``close`` closes only the file.
+    It makes output of plain ``print`` calls part of the log file. Other attributes of a
+    stream (``isatty``, ...) are the console's; ``close`` closes only the file.
     """
 
     def __init__(self, fpath: StrPath | None = None):
@@ -77,14 +75,11 @@ class _ConsoleHandler(logging.StreamHandler):
 
 def setup_logger(output: StrPath | None = None) -> None:
     """Show log records from level INFO on the console and, if ``output`` is given, in a
-    file.
+    file. A second call replaces the handlers of the first one.
 
-    Args:
-        output: a folder, in which the file is called ``log.txt``, or a file that ends
-            with ``.txt`` or ``.log``. A file that exists is left alone: the new one's
-            name gets a time stamp, ``-%Y-%m-%d-%H-%M-%S``.
-
-    A second call replaces the handlers of the first one.
+    output: a folder, in which the file is called ``log.txt``, or a file that ends with
+    ``.txt`` or ``.log``. A file that exists is left alone: the new one's name gets a
+    time stamp, ``-%Y-%m-%d-%H-%M-%S``.
     """
     root = logging.getLogger()
     while _handlers:
@@ -104,12 +99,9 @@ def setup_logger(output: StrPath | None = None) -> None:
             path = os.path.join(path, "log.txt")
         if os.path.exists(path):
             path += time.strftime("-%Y-%m-%d-%H-%M-%S")
-        folder = os.path.dirname(os.path.abspath(path))
-        os.makedirs(folder, exist_ok=True)
-        handler = logging.FileHandler(path, mode="a", encoding="utf-8")
-        _handlers.append(handler)
-        _tees.append(Logger(path))
-        sys.stdout = _tees[0]
+        sys.stdout = Logger(path)
+        _tees.append(sys.stdout)
+        _handlers.append(logging.FileHandler(path, mode="a", encoding="utf-8"))
 
     for handler in _handlers:
         handler.setFormatter(PrintableFormatter("%(message)s"))

@@ -11,10 +11,8 @@ logger = logging.getLogger(__name__)
 
 
 class Registry:
-    """A named mapping from ``__name__`` to class or function.
-
-    ``@REGISTRY.register()`` registers the decorated class or function,
-    ``REGISTRY.register(obj)`` an existing one.
+    """A named mapping from ``__name__`` to class or function: ``@REGISTRY.register()``
+    registers the decorated one, ``REGISTRY.register(obj)`` an existing one.
     """
 
     def __init__(self, name: str):
@@ -22,10 +20,7 @@ class Registry:
         self._obj_map: dict[str, Any] = {}
 
     def register(self, obj: Any = None, force: bool = False) -> Callable | None:
-        """Register under ``obj.__name__``; `force` replaces an entry of that name.
-
-        Raises KeyError if the name is taken.
-        """
+        """Register under ``obj.__name__``. Raise KeyError if it is taken, unless `force`."""
         if obj is None:
             return functools.partial(self._register, force=force)
         self._register(obj, force)
@@ -52,9 +47,7 @@ class Registry:
 
     def build(self, name: str, label: str, verbose: bool, *args, **kwargs) -> Any:
         """Return the object registered as `name`, constructed with the other arguments;
-        log "label: name" if `verbose`.
-
-        Raises ValueError if there is none; the message names the nearest one.
+        log "label: name" if `verbose`. Raise ValueError naming the nearest if none is.
         """
         check_availability(name, self.registered_names())
         if verbose:

@@ -15,12 +15,11 @@ import PIL
 import torch
 from PIL import Image
 
+from toolkit.common.files import StrPath, atomic_write, write_text
 from toolkit.common.suggest import check_availability as check_availability
 from toolkit.common.suggest import nearest
 
 logger = logging.getLogger(__name__)
-
-StrPath = str | os.PathLike
 
 
 def mkdir_if_missing(dirname: StrPath) -> None:
@@ -44,9 +43,7 @@ def read_json(fpath: StrPath) -> Any:
 
 def write_json(obj: Any, fpath: StrPath) -> None:
     """Write ``obj`` as indented JSON; makes the folder."""
-    mkdir_if_missing(os.path.dirname(os.path.abspath(fpath)))
-    with open(fpath, "w", encoding="utf-8") as file:
-        json.dump(obj, file, indent=4, separators=(",", ": "))
+    write_text(fpath, json.dumps(obj, indent=4))
 
 
 def set_random_seed(seed: int) -> None:
@@ -59,9 +56,8 @@ def set_random_seed(seed: int) -> None:
 def download_url(url: str, dst: StrPath) -> None:
     """Download ``url`` to the file ``dst``; the file appears only when it is complete."""
     logger.info("Downloading %s to %s", url, dst)
-    part = f"{os.fspath(dst)}.part"
-    urllib.request.urlretrieve(url, part)
-    os.replace(part, dst)
+    with atomic_write(dst) as part:
+        urllib.request.urlretrieve(url, part)
 
 
 def read_image(path: StrPath) -> Image.Image:
@@ -84,10 +80,8 @@ def collect_env_info() -> str:
         f"Pillow: {PIL.__version__}",
         f"CUDA: {torch.version.cuda if torch.cuda.is_available() else 'not available'}",
     ]
-    lines += [
-        f"GPU {i}: {torch.cuda.get_device_name(i)}"
-        for i in range(torch.cuda.device_count())
-    ]
+    for i in range(torch.cuda.device_count()):
+        lines.append(f"GPU {i}: {torch.cuda.get_device_name(i)}")
     return "\n".join(lines)
 
 

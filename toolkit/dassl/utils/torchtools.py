@@ -8,7 +8,6 @@ import torch
 from torch import nn
 
 from .checkpoint import load_checkpoint, strip_module_prefix
-from .tools import tolist_if_not
 
 logger = logging.getLogger(__name__)
 
@@ -18,9 +17,7 @@ NORMS = (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm)
 
 def load_pretrained_weights(model: nn.Module, weight_path: str) -> None:
     """Load from a checkpoint those entries whose name and shape the model has; the rest
-    is logged.
-
-    The file holds a state dict, by itself or under ``state_dict``.
+    is logged. The file holds a state dict, by itself or under ``state_dict``.
     """
     checkpoint = load_checkpoint(weight_path)
     given = strip_module_prefix(checkpoint.get("state_dict", checkpoint))
@@ -49,23 +46,14 @@ def load_pretrained_weights(model: nn.Module, weight_path: str) -> None:
 
 def open_all_layers(model: nn.Module) -> None:
     """Set training mode and gradients for every parameter."""
-    model.train()
-    for parameter in model.parameters():
-        parameter.requires_grad = True
+    model.train().requires_grad_(True)
 
 
 def open_specified_layers(model: nn.Module, open_layers: str | Sequence[str]) -> None:
     """Set training mode and gradients for the named children, the opposite for all
-    others.
-
-    Raises:
-        ValueError: the model has no child of such a name.
+    others. Raise ValueError if the model has no child of such a name.
     """
-    names = (
-        tolist_if_not(open_layers)
-        if isinstance(open_layers, str)
-        else list(open_layers)
-    )
+    names = [open_layers] if isinstance(open_layers, str) else list(open_layers)
     children = dict(model.named_children())
     for name in names:
         if name not in children:
@@ -93,10 +81,7 @@ def init_network_weights(
     model: nn.Module, init_type: str = "normal", gain: float = 0.02
 ) -> None:
     """Initialise convolutions and linear layers by ``init_type``, norms with 1 and 0,
-    biases with 0.
-
-    ``gain`` is the standard deviation of "normal" and the gain of "xavier" and
-    "orthogonal".
+    biases with 0. ``gain``: the standard deviation of "normal", else the scheme's gain.
     """
     schemes = {
         "normal": partial(nn.init.normal_, std=gain),

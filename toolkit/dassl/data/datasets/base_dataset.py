@@ -15,16 +15,8 @@ logger = logging.getLogger(__name__)
 
 
 class Datum:
-    """One image file with its label.
-
-    Args:
-        impath: path of an existing file.
-        label: class index.
-        domain: domain index.
-        classname: the class's name.
-
-    Raises:
-        FileNotFoundError: no file at ``impath``.
+    """One image file with its label: path, class, domain and the class's name. Raises
+    FileNotFoundError if there is no file.
     """
 
     def __init__(
@@ -51,16 +43,12 @@ class Datum:
 
 
 class DatasetBase:
-    """A dataset: lists of items for training, training without labels, validation and
-    test.
+    """A dataset: lists of items, or None, for training, training without labels,
+    validation and test.
 
     Subclasses are constructed with ``cfg`` alone and pass their splits on. Labels run
-    from 0; the number of classes and their names are those of ``train_x``.
-
-    Attributes:
-        train_x, train_u, val, test: lists of items, or None.
-        lab2cname: label -> class name, in order of labels.
-        classnames: in order of labels.
+    from 0; ``num_classes``, ``lab2cname`` (label -> name) and ``classnames`` are those
+    of ``train_x``, in order of labels.
     """
 
     dataset_dir = ""  # folder below cfg.DATASET.ROOT
@@ -119,11 +107,8 @@ class DatasetBase:
 
     def download_data(self, url: str, dst: str, from_gdrive: bool = True) -> None:
         """Download an archive (.zip, .tar, .tar.gz, .tgz) to the file ``dst`` and
-        unpack it beside itself.
-
-        Raises:
-            ImportError: ``from_gdrive`` without the package gdown.
-            ValueError: an archive of another kind.
+        unpack it beside itself. Raise ImportError for ``from_gdrive`` without the
+        package gdown, ValueError for another kind of archive.
         """
         folder = os.path.dirname(os.path.abspath(dst))
         mkdir_if_missing(folder)
@@ -151,17 +136,11 @@ class DatasetBase:
     def generate_fewshot_dataset(
         self, *data_sources: list, num_shots: int = -1, repeat: bool = False
     ):
-        """Sample ``num_shots`` items of each class from each source, by Python's global
-        random generator.
+        """Return ``num_shots`` items of each class (below 1: all) from each source, by
+        Python's global random generator: one list for one source, else a list of lists.
 
-        Args:
-            data_sources: lists of items.
-            num_shots: items a class; below 1 the sources are returned.
-            repeat: sample a class that has too few items with replacement; otherwise
-                take all of them.
-
-        Returns:
-            One list for one source, otherwise a list of lists.
+        repeat: sample a class that has too few items with replacement; otherwise take
+        all of them.
         """
         samples = data_sources
         if num_shots >= 1:
@@ -182,14 +161,15 @@ class DatasetBase:
 
     def split_dataset_by_label(self, data_source: Iterable) -> dict[int, list]:
         """Return label -> items, labels in order of their first item."""
-        groups = defaultdict(list)
-        for item in data_source:
-            groups[item.label].append(item)
-        return groups
+        return _grouped(data_source, "label")
 
     def split_dataset_by_domain(self, data_source: Iterable) -> dict[int, list]:
         """Return domain -> items, domains in order of their first item."""
-        groups = defaultdict(list)
-        for item in data_source:
-            groups[item.domain].append(item)
-        return groups
+        return _grouped(data_source, "domain")
+
+
+def _grouped(data_source: Iterable, attribute: str) -> dict[int, list]:
+    groups = defaultdict(list)
+    for item in data_source:
+        groups[getattr(item, attribute)].append(item)
+    return groups

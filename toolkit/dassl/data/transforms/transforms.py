@@ -54,16 +54,11 @@ def build_transform(
     cfg, is_train: bool = True, choices: Sequence[str] | None = None
 ) -> T.Compose | None:
     """Return the transform PIL -> float tensor (3, H, W) of ``cfg.INPUT``; None with
-    ``INPUT.NO_TRANSFORM``.
+    ``INPUT.NO_TRANSFORM``. Raise ValueError for an unknown step or interpolation.
 
-    Args:
-        is_train: with augmentation; otherwise resize by the short side, centre crop,
-            tensor, normalise.
-        choices: names of steps instead of ``cfg.INPUT.TRANSFORMS``; their order is
-            irrelevant.
-
-    Raises:
-        ValueError: unknown step or interpolation; the message names the nearest one.
+    is_train: with augmentation; otherwise resize by the short side, centre crop,
+    tensor, normalise. choices: names of steps, in any order, instead of
+    ``cfg.INPUT.TRANSFORMS``.
     """
     from torchvision import transforms as T
 
@@ -74,16 +69,12 @@ def build_transform(
     for choice in choices:
         check_availability(choice, AVAI_CHOICES)
     check_availability(cfg.INPUT.INTERPOLATION, list(INTERPOLATION_MODES))
-    if is_train:
-        logger.info("Building transform_train")
-        steps = _train_steps(cfg.INPUT, choices)
-    else:
-        logger.info("Building transform_test")
-        steps = _test_steps(cfg.INPUT, choices)
+    logger.info("Building transform_%s", "train" if is_train else "test")
+    build_steps = _train_steps if is_train else _test_steps
+    steps = build_steps(cfg.INPUT, choices)
     for step in steps:
-        logger.info(
-            "+ %s", step if isinstance(step, T.Normalize) else type(step).__name__
-        )
+        shown = step if isinstance(step, T.Normalize) else type(step).__name__
+        logger.info("+ %s", shown)
     return T.Compose(steps)
 
 
@@ -143,8 +134,7 @@ def _test_steps(c, choices: list[str]) -> list:
     from torchvision import transforms as T
 
     size, mode = image_size(c), INTERPOLATION_MODES[c.INTERPOLATION]
-    resize = T.Resize(max(size), interpolation=mode)
-    steps = [resize, T.CenterCrop(size), T.ToTensor()]
+    steps = [T.Resize(max(size), interpolation=mode), T.CenterCrop(size), T.ToTensor()]
     if "normalize" in choices:
         steps.append(normalization(c))
     if "instance_norm" in choices:

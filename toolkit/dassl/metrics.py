@@ -1,4 +1,4 @@
-"""Top-k accuracy of a batch."""
+"""Metrics over a batch."""
 
 from collections.abc import Sequence
 
@@ -9,12 +9,9 @@ from torch import Tensor
 def compute_accuracy(
     output: Tensor | Sequence[Tensor], target: Tensor, topk: Sequence[int] = (1,)
 ) -> list[Tensor]:
-    """Return top-k accuracies in percent: a tensor of shape (1,) for each k.
+    """Return top-k accuracies in percent, a tensor of shape (1,) for each k <= C.
 
-    Args:
-        output: scores (B, C); of a tuple or list the first element counts.
-        target: labels (B,).
-        topk: the values of k, each at most C.
+    output: scores (B, C); of a tuple or list the first element counts. target: (B,).
     """
     if isinstance(output, tuple | list):
         output = output[0]

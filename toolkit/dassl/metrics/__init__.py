@@ -1,3 +1,0 @@
-"""Metrics over a batch."""
-
-from .accuracy import compute_accuracy
