@@ -272,11 +272,15 @@ def _add_device(parser: argparse.ArgumentParser) -> None:
 
 def run_convert(args: argparse.Namespace) -> None:
     """Write the prompt in the other form, and its description to standard output."""
+    from prompting.backbones.loading import load_backbone
+    from prompting.backbones.names import is_path
     from prompting.checkpoints.foreign import convert
 
     metadata: dict = {}
-    if args.backbone:
-        metadata |= backbone_metadata(args.backbone)
+    if args.backbone and is_path(args.backbone):
+        metadata |= load_backbone(args.backbone).record(args.backbone)
+    elif args.backbone:
+        metadata |= {"backbone": args.backbone, "backbone_is_path": False}
     classes = _split_names(args.classes)
     if classes:
         metadata["classes"] = {"converted": classes}
@@ -286,21 +290,9 @@ def run_convert(args: argparse.Namespace) -> None:
     sys.stdout.write(f"{args.target}: {description}\n")
 
 
-def backbone_metadata(name: str) -> dict:
-    """Return the entries of a prompt's file about a backbone: the name, and of a file
-    or folder the fingerprint of its weights.
-    """
-    from prompting.backbones.loading import load_backbone
-    from prompting.backbones.names import is_path
-
-    if not is_path(name):
-        return {"backbone": name, "backbone_is_path": False}
-    return load_backbone(name).record(name)
-
-
 def load_predictor(args: argparse.Namespace, device: str = "cpu") -> Predictor:
     """Return the predictor; ValueError if an option has no effect or is missing."""
-    from prompting.predict import load, load_zero_shot
+    from prompting.predict import TEMPLATE, load, load_zero_shot
 
     if args.prompts != ZERO_SHOT:
         if args.template:
@@ -316,16 +308,8 @@ def load_predictor(args: argparse.Namespace, device: str = "cpu") -> Predictor:
         )
     if not _split_names(args.classes):
         raise ValueError(f"{ZERO_SHOT} needs --classes, the names to choose among")
-    options = {}
-    if args.template:
-        options["template"] = args.template
-    return load_zero_shot(
-        args.backbone or "pocket",
-        args.pretrained,
-        device=device,
-        force=args.force,
-        **options,
-    )
+    backbone, template = args.backbone or "pocket", args.template or TEMPLATE
+    return load_zero_shot(backbone, args.pretrained, template, device, args.force)
 
 
 def run_export(args: argparse.Namespace) -> None:

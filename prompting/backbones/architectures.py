@@ -74,11 +74,8 @@ def pretrained_values(architecture: str) -> dict:
     """Return mean, std and interpolation if all of the architecture's pretrained
     weights agree, else {}.
     """
-    from open_clip.pretrained import get_pretrained_cfg, list_pretrained_tags_by_model
-
     found = []
-    for tag in list_pretrained_tags_by_model(architecture):
-        config = get_pretrained_cfg(architecture, tag)
+    for config in _pretrained_configs(architecture):
         values = {key: tuple(config[key]) for key in ("mean", "std") if key in config}
         if "interpolation" in config:
             values["interpolation"] = config["interpolation"]
@@ -87,13 +84,8 @@ def pretrained_values(architecture: str) -> dict:
     return found[0] if len(found) == 1 else {}
 
 
-def weights_location(architecture: str, tag: str) -> str:
-    """Return a sentence that names the places in which open_clip looks for these
-    weights.
-    """
-    from open_clip.pretrained import get_pretrained_cfg
-
-    config = get_pretrained_cfg(architecture, tag)
+def weights_location(config: dict) -> str:
+    """Return a sentence that names the places in which open_clip looks for weights."""
     repository = (config.get("hf_hub") or "").rstrip("/")
     if repository:
         return f"open_clip looks for {repository} in the Hugging Face cache (HF_HOME, by default ~/.cache/huggingface)"
@@ -105,7 +97,11 @@ def has_quick_gelu_weights(architecture: str) -> bool:
     """Return True if some weights of this architecture, whose configuration says GELU,
     were trained with QuickGELU.
     """
+    return any(cfg.get("quick_gelu") for cfg in _pretrained_configs(architecture))
+
+
+def _pretrained_configs(architecture: str) -> list[dict]:
     from open_clip.pretrained import get_pretrained_cfg, list_pretrained_tags_by_model
 
     tags = list_pretrained_tags_by_model(architecture)
-    return any(get_pretrained_cfg(architecture, tag).get("quick_gelu") for tag in tags)
+    return [get_pretrained_cfg(architecture, tag) for tag in tags]

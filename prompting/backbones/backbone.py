@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from prompting.backbones.names import is_path, last_part
+from prompting.backbones.names import is_path, local_path
 from prompting.tokens import Tokenizer, plain_name
 from toolkit.common.text import some
 
@@ -154,8 +154,9 @@ class Backbone:
 
         name, pretrained: as given to `load_backbone`.
         """
+        last_part = Path(local_path(name)).name if is_path(name) else name
         return {
-            "backbone": last_part(name),
+            "backbone": last_part,
             "backbone_is_path": is_path(name),
             "backbone_fingerprint": self.fingerprint,
             "pretrained": Path(pretrained).name,

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from prompting.backbones import transformers_layout
+from toolkit.common.text import first_line
 
 PREFIX = "hf-hub:"
 # the files of repositories of open_clip models beside the weights
@@ -39,47 +40,27 @@ def download(name: str, check: Callable[[Path], None]) -> Path:
         raise ValueError(
             f"{name!r} is no model of the Hugging Face Hub: hf-hub:USER/NAME is"
         )
-
-    try:
-        folder = _get(repository, revision, "*.json")
-    except Exception as error:  # noqa: BLE001 - network, authorisation and wrong names each have their own kinds
-        raise _not_available(repository, error) from error
+    folder = _get_of_model(repository, revision, "*.json")
     check(folder)
-    try:
-        names = [*transformers_layout.WEIGHTS]
-        if (folder / CONFIG).is_file():
-            names = [*WEIGHTS, *names]
-        for weights in names:
-            stem, suffix = weights.rsplit(".", 1)
-            shards = f"{stem}-*-of-*.{suffix}"
-            _get(repository, revision, weights, shards)
-            if (folder / weights).is_file() or (
-                folder / f"{weights}.index.json"
-            ).is_file():
-                break
-    except Exception as error:  # noqa: BLE001 - as above
-        raise _not_available(repository, error) from error
+    names = [*transformers_layout.WEIGHTS]
+    if (folder / CONFIG).is_file():
+        names = [*WEIGHTS, *names]
+    for weights in names:
+        stem, suffix = weights.rsplit(".", 1)
+        _get_of_model(repository, revision, weights, f"{stem}-*-of-*.{suffix}")
+        has_shards = (folder / f"{weights}.index.json").is_file()
+        if has_shards or (folder / weights).is_file():
+            break
     return folder
 
 
-def _not_available(repository: str, error: Exception) -> FileNotFoundError:
-    return FileNotFoundError(
-        f"the model {repository} of the Hugging Face Hub is not available here ({_first_sentence(error)}); a folder with "
-        "its files can be the backbone, too"
-    )
-
-
-def download_tokenizer(name: str) -> Path:
-    """Return the local folder with the tokenizer files of a model, USER/NAME or a name
-    without user.
-
-    Raises FileNotFoundError if they are neither in the cache nor on the network.
-    """
+def _get_of_model(repository: str, revision: str, *patterns: str) -> Path:
     try:
-        return _get(name, "", "*token*.json")
-    except Exception as error:  # noqa: BLE001 - as above
+        return get(repository, revision, *patterns)
+    except Exception as error:  # noqa: BLE001 - network, authorisation and wrong names each have their own kinds
         raise FileNotFoundError(
-            f"{name} of the Hugging Face Hub is not available ({_first_sentence(error)})"
+            f"the model {repository} of the Hugging Face Hub is not available here ({first_sentence(error)}); a folder with "
+            "its files can be the backbone, too"
         ) from error
 
 
@@ -101,11 +82,15 @@ def check_reachable(repository: str) -> None:
         get_session().head(constants.ENDPOINT, timeout=10)
     except Exception as error:  # noqa: BLE001 - as above
         raise ConnectionError(
-            f"{constants.ENDPOINT} does not answer: {_first_sentence(error)}"
+            f"{constants.ENDPOINT} does not answer: {first_sentence(error)}"
         ) from error
 
 
-def _get(repository: str, revision: str, *patterns: str) -> Path:
+def get(repository: str, revision: str, *patterns: str) -> Path:
+    """Return the local folder with the files of a model that fit the patterns.
+
+    Raises the errors of huggingface_hub.
+    """
     from huggingface_hub import snapshot_download
 
     folder = snapshot_download(
@@ -114,6 +99,6 @@ def _get(repository: str, revision: str, *patterns: str) -> Path:
     return Path(folder)
 
 
-def _first_sentence(error: Exception) -> str:
-    line = str(error).strip().partition("\n")[0]
-    return line.partition(". ")[0][:200]
+def first_sentence(error: Exception) -> str:
+    """Return the beginning of an error's message."""
+    return first_line(error).partition(". ")[0]

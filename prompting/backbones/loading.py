@@ -18,12 +18,7 @@ from prompting.backbones.architectures import (
     unsupported_reason,
     weights_location,
 )
-from prompting.backbones.backbone import (
-    OPENAI_MEAN,
-    OPENAI_STD,
-    Backbone,
-    Preprocessing,
-)
+from prompting.backbones.backbone import Backbone, Preprocessing
 from prompting.backbones.hub_models import CONFIG as HUB_CONFIG
 from prompting.backbones.hub_models import WEIGHTS as HUB_WEIGHTS
 from prompting.backbones.names import ALIASES, LOCAL_PREFIX, open_clip_names
@@ -101,10 +96,15 @@ def _load(name: str, pretrained: str | None) -> Backbone:
     )
 
 
+def _nearest(name: str) -> str:
+    close = nearest(name, ["pocket", *ALIASES, *open_clip_names()], count=3, cutoff=0.4)
+    if not close:
+        return "known are pocket, ViT-B/16, RN50 and open_clip's names."
+    return f"did you mean {', '.join(close)}?"
+
+
 def _load_folder(folder: Path, name: str, pretrained: str | None) -> Backbone:
-    """Load a folder in the form of open_clip's or of transformers' repositories; with
-    other weights for `pretrained`.
-    """
+    """Load a folder in the form of open_clip's or of transformers' repositories."""
     files = [folder / file for file in HUB_WEIGHTS if (folder / file).is_file()]
     has_config = (folder / HUB_CONFIG).is_file()
     is_transformers = (folder / transformers_layout.CONFIG).is_file() and not (
@@ -136,9 +136,7 @@ def _load_file(path: Path) -> Backbone:
 
 
 def _load_transformers(folder: Path, file: str | None, name: str) -> Backbone:
-    """Load a `CLIPModel` of transformers with the config.json of `folder`; file:
-    weights, by default those of the folder.
-    """
+    """Load a `CLIPModel` of transformers; file: weights, by default the folder's."""
     config = transformers_layout.read_config(folder / transformers_layout.CONFIG)
     transformers_layout.check_tokenizer(folder)
     values = transformers_layout.read_preprocessing(
@@ -200,18 +198,19 @@ def _load_architecture(
         if tags:
             choice = f"give a file or one of open_clip's tags: {', '.join(tags)}"
         raise ValueError(f"{what} (MODEL.BACKBONE.PRETRAINED, --pretrained): {choice}")
-    quick_gelu = bool(get_pretrained_cfg(architecture, tag).get("quick_gelu", False))
+    found = get_pretrained_cfg(architecture, tag)
+    quick_gelu = bool(found.get("quick_gelu", False))
     if architecture.endswith("-quickgelu") and not quick_gelu:
         raise ValueError(
             f"the weights {tag!r} were trained with GELU: use {architecture.removesuffix('-quickgelu')!r}"
         )
     tokenizer = load_tokenizer(config["text_cfg"])
     try:
-        clip = _open_clip_model(architecture, tag, quick_gelu)
+        clip = _open_clip_model(architecture, tag, found)
     except Exception as error:  # noqa: BLE001 - the download fails in as many ways as the network
         raise FileNotFoundError(
             f"the weights {tag!r} of {name} cannot be had here ({error}). "
-            f"{weights_location(architecture, tag)}. Give a file instead: a checkpoint in OpenAI's layout with "
+            f"{weights_location(found)}. Give a file instead: a checkpoint in OpenAI's layout with "
             f"--backbone FILE, or {name} with the file as its weights (MODEL.BACKBONE.PRETRAINED FILE of train.py, "
             "--pretrained FILE of predict)"
         ) from error
@@ -223,17 +222,16 @@ def _load_architecture(
     return _backbone(name, clip, values, tokenizer)
 
 
-def _open_clip_model(architecture: str, tag: str, quick_gelu: bool) -> Any:
+def _open_clip_model(architecture: str, tag: str, config: dict) -> Any:
     """Return open_clip's model, downloaded if it is not in a cache.
 
     open_clip and huggingface_hub log nothing: the exception says what failed.
     """
     from open_clip import create_model
-    from open_clip.pretrained import get_pretrained_cfg
 
-    repository = (get_pretrained_cfg(architecture, tag).get("hf_hub") or "").rstrip("/")
-    if repository:
-        hub_models.check_reachable(repository)
+    if config.get("hf_hub"):
+        hub_models.check_reachable(config["hf_hub"].rstrip("/"))
+    quick_gelu = bool(config.get("quick_gelu", False))
     before = logging.root.manager.disable
     logging.disable(logging.ERROR)
     try:
@@ -274,9 +272,7 @@ def _load_hub_file(path: Path, folder: Path, name: str) -> Backbone:
 
 
 def _check_config(folder: Path) -> None:
-    """Raise ValueError if the configuration of a folder is of a model that cannot be
-    used.
-    """
+    """Raise ValueError if a folder's configuration is of a model that isn't supported."""
     if (folder / HUB_CONFIG).is_file():
         _read_hub_config(folder)
     elif (folder / transformers_layout.CONFIG).is_file():
@@ -309,35 +305,19 @@ def _read_hub_config(folder: Path) -> tuple[dict, dict]:
 def _backbone(
     name: str, clip: CLIP, values: dict, tokenizer: Tokenizer | None = None
 ) -> Backbone:
-    """Return a backbone.
-
-    values: mean, std and interpolation as far as they are known. tokenizer: CLIP's by
-    default.
-    """
+    """Return a backbone; values: mean, std and interpolation as far as they are known."""
+    size = clip.visual.image_size
+    if not isinstance(size, int):
+        size, width = size
+        if size != width:
+            raise ValueError(
+                f"this image tower takes {size} x {width} pixels; only square images are supported"
+            )
     preprocessing = Preprocessing(
-        _size(clip),
-        tuple(values.get("mean", OPENAI_MEAN)),
-        tuple(values.get("std", OPENAI_STD)),
+        size,
+        tuple(values.get("mean", Preprocessing.mean)),
+        tuple(values.get("std", Preprocessing.std)),
         values.get("interpolation", "bicubic"),
     )
     clip = clip.float().eval().requires_grad_(False)
     return Backbone(name, clip, tokenizer or clip_tokenizer(), preprocessing)
-
-
-def _size(clip: CLIP) -> int:
-    size = clip.visual.image_size
-    if isinstance(size, int):
-        return size
-    height, width = size
-    if height != width:
-        raise ValueError(
-            f"this image tower takes {height} x {width} pixels; only square images are supported"
-        )
-    return height
-
-
-def _nearest(name: str) -> str:
-    close = nearest(name, ["pocket", *ALIASES, *open_clip_names()], count=3, cutoff=0.4)
-    if not close:
-        return "known are pocket, ViT-B/16, RN50 and open_clip's names."
-    return f"did you mean {', '.join(close)}?"

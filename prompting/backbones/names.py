@@ -41,12 +41,9 @@ def local_path(name: str) -> str:
 
 def is_known(name: str) -> bool:
     """Return True for the names of `load_backbone` that are no paths."""
-    return (
-        name == "pocket"
-        or name in ALIASES
-        or name in open_clip_names()
-        or is_on_hub(name)
-    )
+    if name == "pocket" or name in ALIASES:
+        return True
+    return name in open_clip_names() or is_on_hub(name)
 
 
 def open_clip_names() -> list[str]:
@@ -66,9 +63,3 @@ def is_on_hub(name: str) -> bool:
     if name.partition("/")[0] in owners or name.endswith(SUFFIXES):
         return False
     return hub_models.is_repository(name) and not name.startswith(".")
-
-
-def last_part(name: str) -> str:
-    if is_path(name):
-        return Path(local_path(name)).name
-    return name

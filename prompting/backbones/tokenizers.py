@@ -68,9 +68,7 @@ class FileTokenizer:
         return self._backend.decode(tokens)
 
     def _special_tokens(self, file: Path) -> tuple[int | None, int]:
-        """Return the start token, if any, and the end token, which a text's tokens do
-        not have.
-        """
+        """Return the start token, if any, and the end token."""
         text = "a"
         tokens = self._backend.encode(text, add_special_tokens=False).ids
         whole = self._backend.encode(text).ids
@@ -120,19 +118,18 @@ def load_tokenizer(text_cfg: dict[str, Any], folder: Path | None = None) -> Toke
 
 
 def _folder_of(name: str, looked_at: Path | None) -> Path:
-    """Return the folder with the tokenizer.json of a name: a folder or a model of the
-    Hub.
-    """
+    """Return the folder with the tokenizer.json of a folder or a model of the Hub."""
     found = Path(name)
     if not found.is_dir():
         beside = ""
         if looked_at is not None:
             beside = f"{looked_at} holds no {FILE}, and "
         try:
-            found = hub_models.download_tokenizer(name)
-        except (FileNotFoundError, ValueError) as error:
+            found = hub_models.get(name, "", "*token*.json")
+        except Exception as error:  # noqa: BLE001 - network, authorisation and wrong names each have their own kinds
+            what = f"{name} of the Hugging Face Hub is not available ({hub_models.first_sentence(error)})"
             raise FileNotFoundError(
-                f"the tokenizer of this text tower is missing: {beside}{error}. Put its {FILE} and {_SETTINGS[0]} beside the "
+                f"the tokenizer of this text tower is missing: {beside}{what}. Put its {FILE} and {_SETTINGS[0]} beside the "
                 "weights"
             ) from error
     if not (found / FILE).is_file():

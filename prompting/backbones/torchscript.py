@@ -12,7 +12,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from toolkit.common.unpickle import read_data
+from toolkit.common.unpickle import ArchiveUnpickler
 
 _CLASS = re.compile(r"^class (\w+)\(\w*\):\n((?:  __\w+__ = \[.*\]\n)+)", re.MULTILINE)
 _LIST = re.compile(r"^  __(?:parameters|buffers)__ = (\[.*\])$", re.MULTILINE)
@@ -22,15 +22,20 @@ _MAX_TEXT = 1 << 24  # bytes
 
 
 class _Module:
-    """A module of the archive: its attributes, and in `kind` its class, which is never
-    made.
-    """
+    """A module of the archive; `kind` names its class, which is never made."""
 
     kind = ""
     attributes: dict = {}
 
     def __setstate__(self, state: object) -> None:
         self.attributes = state if isinstance(state, dict) else {}
+
+
+class _ModuleUnpickler(ArchiveUnpickler):
+    def find_class(self, module: str, name: str) -> object:
+        if module.split(".")[0] == "__torch__":
+            return type(name, (_Module,), {"kind": f"{module}.{name}"})
+        return super().find_class(module, name)
 
 
 def is_torchscript(path: str | Path) -> bool:
@@ -55,16 +60,10 @@ def read_torchscript(path: str | Path) -> dict[str, Tensor]:
             if name.startswith(code) and name.endswith(".py"):
                 module = name.removeprefix(code).removesuffix(".py").replace("/", ".")
                 saved |= _saved_names(_text(archive, name), module)
-        root = read_data(archive, f"{top}/", _find_module)
+        root = _ModuleUnpickler(archive, f"{top}/").load()
     if not isinstance(root, _Module):
         raise ValueError("it holds no module")
     return _tensors(root, saved)
-
-
-def _find_module(module: str, name: str) -> type | None:
-    if module.split(".")[0] != "__torch__":
-        return None
-    return type(name, (_Module,), {"kind": f"{module}.{name}"})
 
 
 def _text(archive: zipfile.ZipFile, name: str) -> str:
@@ -90,10 +89,7 @@ def _saved_names(text: str, module: str) -> dict[str, set[str]]:
 
 
 def _tensors(root: _Module, saved: dict[str, set[str]]) -> dict[str, Tensor]:
-    """Return parameters and buffers by name.
-
-    Raises ValueError for modules that hold one another, or too many.
-    """
+    """Return parameters and buffers by name. Raises ValueError for endless modules."""
     found = {}
     waiting = [(root, "", 0)]
     visited = 0

@@ -3,6 +3,7 @@ weights, preprocessing, tokenizer files.
 """
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -57,14 +58,13 @@ _NAMES = {
     "vision_model.pre_layrnorm.": "visual.ln_pre.",
     "vision_model.post_layernorm.": "visual.ln_post.",
     "visual_projection.weight": "visual.proj",
-}  # the beginnings of names -> open_clip's
-_BLOCK_NAMES = {
     ".self_attn.out_proj.": ".attn.out_proj.",
     ".layer_norm1.": ".ln_1.",
     ".layer_norm2.": ".ln_2.",
     ".mlp.fc1.": ".mlp.c_fc.",
     ".mlp.fc2.": ".mlp.c_proj.",
-}
+}  # parts of names -> open_clip's
+_JOINED = re.compile(r"\.(position_ids|[kv]_proj\.(weight|bias))$")  # ends of names
 
 
 def read_config(path: Path) -> dict:
@@ -93,9 +93,10 @@ def read_config(path: Path) -> dict:
         raise ValueError(
             f"{path}: vocab_size is {text['vocab_size']}; CLIP's tokenizer has {vocabulary} tokens"
         )
-    if text["eos_token_id"] not in (_HIGHEST_ID, clip_tokenizer().eot_token_id):
+    end = clip_tokenizer().eot_token_id
+    if text["eos_token_id"] not in (_HIGHEST_ID, end):
         raise ValueError(
-            f"{path}: eos_token_id is {text['eos_token_id']}; prompts need CLIP's end token, {clip_tokenizer().eot_token_id}"
+            f"{path}: eos_token_id is {text['eos_token_id']}; prompts need CLIP's end token, {end}"
         )
     embed_dim = given.get("projection_dim", 512)
     _check_number(embed_dim, int, f"{path}: projection_dim")
@@ -127,15 +128,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         state = read_state_dict(path)
     renamed = {}
     for name, value in state.items():
-        if name.endswith(
-            (
-                ".position_ids",
-                ".k_proj.weight",
-                ".k_proj.bias",
-                ".v_proj.weight",
-                ".v_proj.bias",
-            )
-        ):
+        if _JOINED.search(name):
             continue
         if ".self_attn.q_proj." in name:
             parts = [name.replace(".q_proj.", f".{letter}_proj.") for letter in "qkv"]
@@ -147,7 +140,9 @@ def read_weights(path: Path) -> dict[str, Tensor]:
             value = torch.cat([state[part] for part in parts])
         elif name in ("text_projection.weight", "visual_projection.weight"):
             value = value.T.contiguous()
-        renamed[_open_clip_name(name)] = value
+        for old, new in _NAMES.items():
+            name = name.replace(old, new)
+        renamed[name] = value
     return renamed
 
 
@@ -197,9 +192,8 @@ def read_preprocessing(folder: Path, size: int) -> dict:
         return chosen | {"mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)}
     for name, least in (("mean", -1e6), ("std", 1e-6)):
         if f"image_{name}" in given:
-            chosen[name] = _three_numbers(
-                given[f"image_{name}"], f"{path}: image_{name}", least
-            )
+            where, values = f"{path}: image_{name}", given[f"image_{name}"]
+            chosen[name] = _three_numbers(values, where, least)
     return chosen
 
 
@@ -229,43 +223,32 @@ def check_tokenizer(folder: Path) -> None:
     """Raise ValueError naming a tokenizer file of the folder if its tokens are not
     CLIP's.
     """
-    tokenizer = clip_tokenizer()
-    special = tokenizer.all_special_ids  # of other names here and there
-    expected = {
-        token: number
-        for token, number in tokenizer.encoder.items()
-        if number not in special
-    }
+    expected = {}
+    for token, number in clip_tokenizer().encoder.items():
+        # special tokens have other names here and there
+        if number not in clip_tokenizer().all_special_ids:
+            expected[token] = number
     for name in TOKENIZERS:
         path = folder / name
         if not path.is_file():
             continue
+        message = (
+            f"{path}: its tokens are not those of CLIP's tokenizer, which prompts need"
+        )
         tokens = read_json(path)
-        if name == "tokenizer.json":
-            tokens = (
-                tokens.get("model", {}).get("vocab")
-                if isinstance(tokens, dict)
-                else None
-            )
+        if name == "tokenizer.json" and isinstance(tokens, dict):
+            tokens = tokens.get("model", {}).get("vocab")
         if not isinstance(tokens, dict):
-            raise ValueError(
-                f"{path}: its tokens are not those of CLIP's tokenizer, which prompts need"
-            )
-        different = [
-            token for token, number in expected.items() if tokens.get(token) != number
-        ]
-        if different:
-            raise ValueError(
-                f"{path}: its tokens are not those of CLIP's tokenizer, which prompts need: {different[0]!r} is "
-                f"{tokens.get(different[0])}, not {expected[different[0]]}"
-            )
+            raise ValueError(message)
+        for token, number in expected.items():
+            found = tokens.get(token)
+            if found != number:
+                raise ValueError(f"{message}: {token!r} is {found}, not {number}")
 
 
 def _tower(given: dict, key: str, defaults: dict, path: Path) -> dict:
-    """Return a tower's values, with transformers' defaults.
-
-    As in transformers, KEY_dict of older files goes before KEY.
-    """
+    """Return a tower's values, with transformers' defaults."""
+    # as in transformers, older files' name goes first
     values = given.get(f"{key}_dict") or given.get(key) or {}
     if not isinstance(values, dict):
         raise ValueError(f"{path}: {key} is no set of values")
@@ -288,16 +271,13 @@ def _tower(given: dict, key: str, defaults: dict, path: Path) -> dict:
 def _check_number(
     value: Any, kind: type, where: str, least: float | None = None
 ) -> None:
-    """Raise ValueError unless a value is an int, or for `kind` float a number, of at
-    least 1 or `least`.
-    """
-    kinds: tuple[type, ...] = (int,)
+    """Raise ValueError unless a value is an int, or a `kind`, of at least `least`."""
     noun, lowest = "whole number", 1.0
     if kind is float:
-        kinds, noun, lowest = (int, float), "number", 0.0
+        noun, lowest = "number", 0.0
     if least is not None:
         lowest = least
-    is_number = isinstance(value, kinds) and not isinstance(value, bool)
+    is_number = isinstance(value, (int, kind)) and not isinstance(value, bool)
     if not is_number or not lowest <= value < 1e9:
         raise ValueError(
             f"{where} is {str(value)[:40]!r}; a {noun} of at least {lowest:g} is needed"
@@ -331,13 +311,3 @@ def _read_shards(index: Path) -> dict[str, Tensor]:
             raise ValueError(f"{index}: {name[:80]!r} is no file beside it")
         state |= read_state_dict(index.parent / name)
     return state
-
-
-def _open_clip_name(name: str) -> str:
-    for old, new in _NAMES.items():
-        if name.startswith(old):
-            name = new + name.removeprefix(old)
-            break
-    for old, new in _BLOCK_NAMES.items():
-        name = name.replace(old, new)
-    return name

@@ -53,6 +53,7 @@ _PREFIXES = ("visual.", "transformer.resblocks.", "token_embedding.", "ln_final.
 _WRAPPERS = ("state_dict", "model_state_dict", "model")
 _PREFIXES_OF_WRAPPERS = ("module.", "_orig_mod.", "model.")
 _MAX_CONTEXT = 4096  # tokens; the causal mask has their square
+_NO_MODEL = (RuntimeError, TypeError, ValueError, ArithmeticError, AssertionError)
 # Widths of open_clip's towers whose heads are not 64 wide
 _OTHER_HEADS = {1280: "ViT-H-14", 1408: "ViT-g-14", 1664: "ViT-bigG-14"}
 
@@ -106,9 +107,7 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
 
 
 def _unwrapped(content: Any) -> Any:
-    """Return the state dict in a file of a training program: under one of `_WRAPPERS`
-    beside epoch, optimiser, ..., or two of them.
-    """
+    """Return the state dict that a training program stores under up to two names."""
     for _ in range(2):
         for key in _WRAPPERS:
             if isinstance(content, dict) and isinstance(content.get(key), dict):
@@ -139,11 +138,6 @@ def _without_prefix(state: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): value for name, value in state.items()}
 
 
-def has_transformers_names(state: dict[str, Tensor]) -> bool:
-    """Return True if tensors are named as in transformers' CLIP models."""
-    return any(name.startswith(("text_model.", "vision_model.")) for name in state)
-
-
 def has_openai_sizes(state: dict[str, Tensor]) -> bool:
     """Return True if the state dict holds the numbers of OpenAI's own archives, whose
     activation is QuickGELU.
@@ -158,18 +152,15 @@ def build_from_openai_layout(state: dict[str, Tensor], source: str) -> CLIP:
     source: the file's name in messages. Raises ValueError naming missing and unexpected
     keys for other layouts.
     """
-    if has_transformers_names(state):
+    if any(name.startswith(("text_model.", "vision_model.")) for name in state):
         raise ValueError(
             f"{source} has the names of transformers' CLIPModel: put its config.json beside it, or give the folder of the "
             "model that it was trained from as the backbone and the file as its pretrained weights"
         )
     state = without_text_prefix(state)
     missing = [name for name in _NEEDED if name not in state]
-    unexpected = [
-        name
-        for name in state
-        if name not in _NEEDED + _SIZES and not name.startswith(_PREFIXES)
-    ]
+    others = [name for name in state if not name.startswith(_PREFIXES)]
+    unexpected = [name for name in others if name not in _NEEDED + _SIZES]
     if missing or unexpected:
         advice = "it holds no CLIP, which has an image and a text tower"
         if any(name.startswith("visual.") for name in state):
@@ -192,20 +183,27 @@ def openai_config(state: dict[str, Tensor], source: str) -> dict:
 
     Raise ValueError if they imply none.
     """
-    _check_dimensions(state, source)
+    for name, count in _DIMENSIONS.items():
+        if name not in state:
+            continue
+        shape = tuple(state[name].shape)
+        if len(shape) != count or 0 in shape:
+            raise ValueError(
+                f"{source}: {name} has the shape {shape}; it should have {count} dimensions"
+            )
     text_width = state["ln_final.weight"].shape[0]
-    image_width = None
+    widths = {"text": text_width}
     if "visual.positional_embedding" in state:
         vision = _vit_config(state, source)
-        image_width = vision["width"]
+        widths = {"image": vision["width"], "text": text_width}
     else:
         vision = _resnet_config(state, source)
     if vision["width"] in _OTHER_HEADS:
         raise ValueError(
             f"{source} has the width of {_OTHER_HEADS[vision['width']]}, whose heads are not OpenAI's: {AS_WEIGHTS}"
         )
-    for tower, width in (("image", image_width), ("text", text_width)):
-        if width is not None and (width % 64 or not width):
+    for tower, width in widths.items():
+        if width % 64:
             raise ValueError(
                 f"{source}: the {tower} width {width} is no multiple of 64, the width of OpenAI's heads"
             )
@@ -226,20 +224,6 @@ def openai_config(state: dict[str, Tensor], source: str) -> dict:
     }
 
 
-def _check_dimensions(state: dict[str, Tensor], source: str) -> None:
-    """Raise ValueError if a tensor whose sizes tell the architecture has too few, too
-    many or empty dimensions.
-    """
-    for name, count in _DIMENSIONS.items():
-        if name not in state:
-            continue
-        shape = tuple(state[name].shape)
-        if len(shape) != count or 0 in shape:
-            raise ValueError(
-                f"{source}: {name} has the shape {shape}; it should have {count} dimensions"
-            )
-
-
 def build(config: dict, state: dict[str, Tensor], source: str) -> CLIP:
     """Return an open_clip CLIP of this configuration with these tensors, in float32.
 
@@ -249,17 +233,13 @@ def build(config: dict, state: dict[str, Tensor], source: str) -> CLIP:
     config.pop("custom_text", None)
     state = _as_in_clip(state)
     _check_config(config, state, source)
-    clip = None
     # timm computes with values while it builds
-    if "timm_model_name" in config["vision_cfg"]:
+    is_timm = "timm_model_name" in config["vision_cfg"]
+    with torch.device("cpu" if is_timm else "meta"):  # in which nothing is allocated
         clip = _construct(config, source)
-        expected = clip.state_dict()
-    else:
-        with torch.device("meta"):  # nothing is allocated
-            expected = _construct(config, source).state_dict()
-    _check_keys(state, expected, source)
+    _check_keys(state, clip.state_dict(), source)
     check_finite(state, source)
-    if clip is None:
+    if not is_timm:
         clip = _construct(config, source)
     state = {name: value.float() for name, value in state.items()}
     clip.load_state_dict({**clip.state_dict(), **state})
@@ -278,16 +258,16 @@ def _check_keys(
     unexpected = [name for name in state if name not in expected]
     shapes = []
     for name, value in state.items():
-        needs_numbers = name in expected and expected[name].is_floating_point()
-        if needs_numbers and not value.is_floating_point():
+        if name not in expected:
+            continue
+        wanted = expected[name]
+        if wanted.is_floating_point() and not value.is_floating_point():
             kind = str(value.dtype).removeprefix("torch.")
             raise ValueError(
                 f"{source}: {name} holds {kind}; quantised weights cannot be used"
             )
-        if name in expected and value.shape != expected[name].shape:
-            shapes.append(
-                f"{name} {tuple(value.shape)}, not {tuple(expected[name].shape)}"
-            )
+        if value.shape != wanted.shape:
+            shapes.append(f"{name} {tuple(value.shape)}, not {tuple(wanted.shape)}")
     if missing or unexpected or shapes:
         raise ValueError(
             f"{source} does not fit the architecture: missing keys {some(missing)}; "
@@ -296,9 +276,7 @@ def _check_keys(
 
 
 def _as_in_clip(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Return tensors under the names of open_clip's class CLIP, without OpenAI's sizes,
-    and with scalar temperature and bias.
-    """
+    """Return tensors as open_clip's CLIP names and shapes them, without OpenAI's sizes."""
     found = {}
     for name, value in without_text_prefix(state).items():
         if name in ("logit_scale", "logit_bias") and value.shape == (1,):
@@ -309,9 +287,7 @@ def _as_in_clip(state: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _check_config(config: dict, state: dict[str, Tensor], source: str) -> None:
-    """Raise ValueError if an untrusted configuration has more layers than the file
-    tensors, or too long a context.
-    """
+    """Raise ValueError if an untrusted configuration has too many layers or tokens."""
     for tower in ("vision_cfg", "text_cfg"):
         layers = config[tower].get("layers", 0)
         if isinstance(layers, list | tuple):
@@ -333,14 +309,7 @@ def _construct(config: dict, source: str) -> CLIP:
 
     try:
         return CLIP(**config)
-    except (
-        RuntimeError,
-        TypeError,
-        ValueError,
-        ZeroDivisionError,
-        OverflowError,
-        AssertionError,
-    ) as error:
+    except _NO_MODEL as error:
         raise ValueError(
             f"{source}: its configuration describes no model: {first_line(error)}"
         ) from error

@@ -35,17 +35,8 @@ _NET = "meta_net."
 _KGCOOP_UNUSED = "bias_vectors"
 # CLIP's weights
 _FROZEN = ("image_encoder.", "text_encoder.", "ZS_image_encoder.", "logit_scale")
-_OFFICIAL = (
-    "vpt_",
-    "mvlpt_",
-    "upt_",
-    "cocoop_",
-    "compound_",
-    _KGCOOP_UNUSED,
-    _NET,
-    *BUFFERS,
-    *_FROZEN,
-)
+_LEARNED = ("vpt_", "mvlpt_", "upt_", "cocoop_", "compound_", _KGCOOP_UNUSED, _NET)
+_OFFICIAL = _LEARNED + BUFFERS + _FROZEN
 # methods whose class name is at the end
 _AT_THE_END = ("KgCoOp", "CoCoOp", "IVLP", "MaPLe")
 # the entry of a run's checkpoint with the metadata of its prompt, as JSON
@@ -118,11 +109,8 @@ class Checkpoint:
 
     def unconditional(self) -> dict[str, Tensor]:
         """Return the state as stored, without CoCoOp's net."""
-        return {
-            name: value
-            for name, value in self.state.items()
-            if not name.startswith(_NET)
-        }
+        names = [name for name in self.state if not name.startswith(_NET)]
+        return {name: self.state[name] for name in names}
 
     def describe(self) -> str:
         """Return the prompt in words; empty if its names do not tell."""
@@ -151,13 +139,10 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     content = read(path)
     record = _record(content, path)
     tensors = _state_tensors(content, path)
-    suffix = tensors.get("token_suffix")
     foreign = any(name.startswith(_OFFICIAL) for name in tensors)
-    state = {
-        name: value
-        for name, value in tensors.items()
-        if not _is_frozen(name) and name not in BUFFERS
-    }
+    state = {name: tensors[name] for name in tensors if not _is_frozen(name)}
+    check_finite(state, path)
+    _, suffix = [state.pop(name, None) for name in BUFFERS]
     is_cocoop = "cocoop_ctx" in state  # of the reference MVLPT
     if is_cocoop:
         if "ctx" in state:
@@ -196,10 +181,7 @@ def _record(content: object, path: str | Path) -> dict:
 
 
 def _state_tensors(content: Any, path: str | Path) -> dict[str, Tensor]:
-    """Return the tensors of a checkpoint's state dict in float32.
-
-    Raises ValueError naming the file and a tensor.
-    """
+    """Return the tensors of a checkpoint's state dict in float32."""
     state = content
     if isinstance(content, dict):
         state = content.get("state_dict", content)
@@ -213,8 +195,6 @@ def _state_tensors(content: Any, path: str | Path) -> dict[str, Tensor]:
     tensors = {}
     for name, value in state.items():
         tensors[reference.current_name(name)] = value.float().clone()
-    learned = {name: tensors[name] for name in tensors if not _is_frozen(name)}
-    check_finite(learned, path)
     return tensors
 
 
@@ -223,10 +203,7 @@ def _is_frozen(name: str) -> bool:
 
 
 def _method(state: dict[str, Tensor], path: str | Path) -> str:
-    """Return the method that the names tell, or "".
-
-    Raises ValueError for one whose prompts have no module here.
-    """
+    """Return the method that the names tell, or "". Raises ValueError for others."""
     of_mmrl = ("representation_learner.", "compound_rep_tokens")
     if any(name.startswith(of_mmrl) for name in state):
         raise ValueError(
@@ -247,9 +224,7 @@ def _method(state: dict[str, Tensor], path: str | Path) -> str:
 
 
 def _fixed_words(ctx: Tensor, suffix: Tensor | None) -> str:
-    """Return the words that follow fewer vectors than words; the suffix of all classes
-    then begins with them.
-    """
+    """Return the words after fewer vectors than words, which begin all suffixes."""
     words = _WORDS[len(ctx) :]
     if suffix is not None and len(suffix) > 1 and words:
         start = suffix[:, : len(words)]

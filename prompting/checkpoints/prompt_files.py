@@ -115,34 +115,24 @@ def check_config(config: object, state: dict[str, Tensor]) -> dict:
     """
     if not isinstance(config, dict):
         raise ValueError(f"its metadata {_CONFIG!r} is no object")
-    _check_numbers(config)
-    _check_modules(config, len(state))
+    _check_sizes(config, len(state))
     with torch.device("meta"):
         prompt = build_prompt(config)
     _check_state(prompt, state)
     return prompt.config()
 
 
-def _check_numbers(config: dict) -> None:
-    """Raise ValueError unless the configuration of an untrusted file has numbers that a
-    prompt can have.
+def _check_sizes(config: dict, tensors: int) -> None:
+    """Raise ValueError if an untrusted configuration has too large numbers, or more
+    modules than a file's tensors.
     """
     for name, value in config.items():
         if isinstance(value, dict):
-            _check_numbers(value)
+            _check_sizes(value, tensors)
         elif isinstance(value, (int, float)) and not abs(value) <= _MAX_NUMBER:
             raise ValueError(
                 f"its metadata {_CONFIG!r} has {name} {str(value)[:20]}; {_MAX_NUMBER:,} is the most"
             )
-
-
-def _check_modules(config: dict, tensors: int) -> None:
-    """Raise ValueError if layers that are modules, each with tensors, are more than a
-    file's tensors.
-    """
-    for part in config.values():
-        if isinstance(part, dict):
-            _check_modules(part, tensors)
     blocks = config.get("blocks")
     if isinstance(blocks, list) and len(blocks) > tensors:
         raise ValueError(
@@ -182,9 +172,7 @@ def _check_state(prompt: Prompt, state: dict[str, Tensor]) -> None:
 
 
 def _in_order(content: bytes) -> bytes:
-    """Return a safetensors file with its metadata in alphabetical order: the same
-    prompt is the same bytes.
-    """
+    """Sort a safetensors file's metadata: the same prompt is the same bytes."""
     length = int.from_bytes(content[:8], "little")
     header = json.loads(content[8 : 8 + length])
     header["__metadata__"] = dict(sorted(header["__metadata__"].items()))

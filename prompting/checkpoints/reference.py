@@ -14,11 +14,10 @@ import torch
 from torch import Tensor
 
 from prompting.checkpoints.prompt_files import load_state
-from prompting.class_aware import TCPPrompt
 from prompting.deep import IVLPPrompt, MaPLePrompt
+from prompting.name_aware import SoftCPTPrompt, TCPPrompt
 from prompting.prompts import Prompt, TextPrompt, VisualPrompt
 from prompting.representation import MMRLPrompt
-from prompting.task_aware import SoftCPTPrompt
 from prompting.unified import UnifiedPrompt
 from toolkit.common.text import some
 
@@ -124,9 +123,7 @@ def current_name(name: str) -> str:
 
 
 def _translate(name: str, prefixes: dict[str, str]) -> str | None:
-    """Return the name with the prefix replaced that it is or, if that ends in a dot,
-    begins with; None if there is none.
-    """
+    """Return a name with its known prefix replaced, or None."""
     for old, new in prefixes.items():
         if name == old or (old.endswith(".") and name.startswith(old)):
             return new + name.removeprefix(old)
@@ -193,8 +190,11 @@ def prompt_from_reference(
     if "text" in state:
         prompt = _deep_prompt(state, fixed_words)
     else:
-        text = _text_prompt(state, position, fixed_words)
-        visual = _visual_prompt(state, patch_size)
+        parts = {}
+        for name, value in state.items():
+            parts[name.removeprefix("text.").removeprefix("visual.")] = value
+        text = _text_prompt(parts, position, fixed_words)
+        visual = _visual_prompt(parts, patch_size)
         if text is not None and visual is not None:
             prompt = _unified_prompt(state, text, visual, heads, theta)
         elif text is not None:
@@ -209,12 +209,11 @@ def prompt_from_reference(
     return prompt
 
 
-def _text_prompt(state: State, position: str, fixed_words: str) -> TextPrompt | None:
-    ctx = state.get("text.ctx", state.get("ctx"))
-    if ctx is None:
+def _text_prompt(parts: State, position: str, fixed_words: str) -> TextPrompt | None:
+    if "ctx" not in parts:
         return None
-    _check_axes("ctx", ctx, (2, 3))
-    *classes, n_ctx, width = ctx.shape
+    _check_axes("ctx", parts["ctx"], (2, 3))
+    *classes, n_ctx, width = parts["ctx"].shape
     return TextPrompt(
         n_ctx, width, classes[0] if classes else None, position, fixed_words=fixed_words
     )
@@ -229,22 +228,18 @@ def _check_axes(name: str, value: Tensor, expected: tuple[int, ...]) -> None:
         )
 
 
-def _visual_prompt(state: State, patch_size: int) -> VisualPrompt | None:
-    shallow = state.get("visual.embeddings", state.get("embeddings"))
-    if shallow is None:
+def _visual_prompt(parts: State, patch_size: int) -> VisualPrompt | None:
+    if "embeddings" not in parts:
         return None
-    deep = state.get("visual.embeddings_deep", state.get("embeddings_deep"))
-    projection = state.get("visual.proj.weight", state.get("proj.weight"))
-    _check_axes("embeddings", shallow, (3,))
-    if deep is not None:
-        _check_axes("embeddings_deep", deep, (3,))
-    if projection is not None:
-        _check_axes("proj.weight", projection, (2,))
-    _, n_ctx, dim = shallow.shape
-    layers = 1 if deep is None else 1 + len(deep)
-    if projection is None:
+    for name, axes in (("embeddings", 3), ("embeddings_deep", 3), ("proj.weight", 2)):
+        if name in parts:
+            _check_axes(name, parts[name], (axes,))
+    _, n_ctx, dim = parts["embeddings"].shape
+    layers = 1 + len(parts.get("embeddings_deep", ()))
+    if "proj.weight" not in parts:
         return VisualPrompt(n_ctx, dim, layers, patch_size)
-    return VisualPrompt(n_ctx, projection.shape[0], layers, patch_size, project=dim)
+    width = len(parts["proj.weight"])
+    return VisualPrompt(n_ctx, width, layers, patch_size, project=dim)
 
 
 def _unified_prompt(
@@ -289,7 +284,8 @@ def to_reference(prompt: Prompt) -> State:
     Raises ValueError for a prompt that no official implementation has or would compute
     in the same way.
     """
-    _check_unified(prompt)
+    if isinstance(prompt, UnifiedPrompt):
+        _check_theta(prompt)
     state = official_names(prompt, prompt.state_dict())
     return {name: value.detach().float().cpu().clone() for name, value in state.items()}
 
@@ -344,10 +340,8 @@ def _official_names(state: State, patterns: dict[str, str]) -> State:
     return renamed
 
 
-def _check_unified(prompt: Prompt) -> None:
+def _check_theta(prompt: UnifiedPrompt) -> None:
     """Raise ValueError for a θ that the reference MVLPT would compute differently."""
-    if not isinstance(prompt, UnifiedPrompt):
-        return
     if prompt.theta == "attention":
         raise ValueError(
             "the reference's θ maps each vector by itself, but this prompt's vectors attend to all others"

@@ -31,11 +31,7 @@ def find_image_files(
     top = os.fspath(folder)
     seen = {os.path.realpath(top), *elsewhere}
     for base, folders, files in os.walk(top, followlinks=True):
-        folders[:] = [
-            name
-            for name in sorted(folders)
-            if not is_hidden(name) and _is_new(base, name, seen)
-        ]
+        folders[:] = [name for name in sorted(folders) if _is_new(base, name, seen)]
         for name in files:
             if name.startswith("."):
                 continue
@@ -78,7 +74,9 @@ def _is_link_into(path: Path, folders: set[str]) -> bool:
 
 
 def _is_new(base: str, name: str, seen: set[str]) -> bool:
-    """Return whether a folder is neither above `base` nor seen; add it to these."""
+    """Return whether a folder is neither hidden, above `base` nor seen, and add it."""
+    if is_hidden(name):
+        return False
     real = os.path.realpath(os.path.join(base, name))
     above = os.path.realpath(base)
     if real in seen or os.path.commonpath([real, above]) == real:

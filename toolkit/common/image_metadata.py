@@ -185,10 +185,10 @@ def _tiff(content: bytes) -> Stripped:
     version = _number(order + "H", content, 2)
     if version == 42:
         start = _number(order + "I", content, 4)
-        counter, size, pointer = "H", 12, "I"
+        counter, size, value, pointer = "H", 12, 8, "I"
     elif version == 43:
         start = _number(order + "Q", content, 8)
-        counter, size, pointer = "Q", 20, "Q"
+        counter, size, value, pointer = "Q", 20, 12, "Q"
     else:
         return content, None
     count = _number(order + counter, content, start)
@@ -201,14 +201,9 @@ def _tiff(content: bytes) -> Stripped:
         if tag in _TIFF_PIXELS:
             kept.append(entry)
         elif tag == ORIENTATION and kind in _INTEGERS:
-            orientation = _number(
-                order + _INTEGERS[kind], entry, size - struct.calcsize(pointer)
-            )
-    directory = (
-        struct.pack(order + counter, len(kept))
-        + b"".join(kept)
-        + struct.pack(order + pointer, 0)
-    )
+            orientation = _number(order + _INTEGERS[kind], entry, value)
+    directory = struct.pack(order + counter, len(kept)) + b"".join(kept)
+    directory += struct.pack(order + pointer, 0)
     if start + len(directory) > len(content):
         return content, None
     return content[:start] + directory + content[start + len(directory) :], orientation

@@ -14,13 +14,9 @@ import torch
 from PIL import Image, features
 from torch import Tensor
 
+from toolkit.common import image_metadata
 from toolkit.common.archives import read_bytes, split_archive
 from toolkit.common.files import no_data_reason
-from toolkit.common.image_metadata import (
-    exif_orientation,
-    without_metadata,
-    xmp_orientation,
-)
 
 MODES = ("squash", "crop")
 INTERPOLATIONS = ("nearest", "bilinear", "bicubic")
@@ -109,7 +105,7 @@ def image_size(path: str | os.PathLike) -> tuple[int, int]:
 
     Raises FileNotFoundError, ImageError, or Pillow's DecompressionBombError.
     """
-    content, _ = without_metadata(read_bytes(os.fspath(path)))
+    content, _ = image_metadata.without_metadata(read_bytes(os.fspath(path)))
     try:
         return Image.open(io.BytesIO(content), formats=_formats()).size
     except Image.DecompressionBombError:
@@ -143,7 +139,7 @@ def _formats() -> tuple[str, ...]:
 
 
 def _decode(content: bytes, background: str) -> Image.Image:
-    content, orientation = without_metadata(content)
+    content, orientation = image_metadata.without_metadata(content)
     opened = Image.open(io.BytesIO(content), formats=_formats())
     _check_sides(*opened.size)
     has_16_bits = ";16" in str(opened.tile)
@@ -168,9 +164,9 @@ def _orientation(image: Image.Image) -> int | None:
         return None
     found = None
     if isinstance(block, bytes):
-        found = exif_orientation(block)
+        found = image_metadata.exif_orientation(block)
     if found is None and isinstance(xmp, bytes):
-        found = xmp_orientation(xmp)
+        found = image_metadata.xmp_orientation(xmp)
     return found
 
 
@@ -251,10 +247,7 @@ def _floats_to_bytes(values: np.ndarray) -> np.ndarray:
 
 def _with_low_bytes(image: Image.Image, content: bytes) -> Image.Image:
     """Return a color image of 16 bits a channel, of which Pillow keeps the upper 8,
-    scaled as `read_image` says.
-
-    If their upper bytes do not fill 16 bits, the file is decoded again for the lower
-    ones.
+    scaled as `read_image` says; the lower ones are decoded if it needs them.
     """
     upper = np.asarray(image)
     if upper[:, :, :3].max() >= 64:  # more than 14 bits

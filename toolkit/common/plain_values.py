@@ -32,11 +32,10 @@ def plain_values(value: Any, where: str = "state") -> Any:
     if value is None or isinstance(value, (bool, int, float, str, Counter)):
         return value
     if isinstance(value, Mapping):
-        kind = OrderedDict if isinstance(value, OrderedDict) else dict
-        return kind(
-            (key, plain_values(item, f"{where}[{key!r}]"))
-            for key, item in value.items()
-        )
+        found: dict = OrderedDict() if isinstance(value, OrderedDict) else {}
+        for key, item in value.items():
+            found[key] = plain_values(item, f"{where}[{key!r}]")
+        return found
     if isinstance(value, (list, tuple)):
         items = [plain_values(item, f"{where}[{i}]") for i, item in enumerate(value)]
         return tuple(items) if isinstance(value, tuple) else items

@@ -12,7 +12,7 @@ import pickle
 import pickletools
 import re
 import zipfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -108,25 +108,8 @@ def _read_archive(file: BinaryIO) -> Any:
         is_torchscript = any(name.endswith("/constants.pkl") for name in names)
         if len(pickles) != 1 or is_torchscript:
             raise ValueError("it is a zip archive, but none that torch.save writes")
-        return read_data(archive, pickles[0].removesuffix("data.pkl"))
-
-
-def read_data(
-    archive: zipfile.ZipFile,
-    folder: str,
-    find_class: Callable[[str, str], object] | None = None,
-) -> Any:
-    """Return the content of data.pkl in a folder of an archive, with its tensors.
-
-    find_class: for further classes; None from it means that the class is not read.
-    """
-    byteorder = f"{folder}byteorder"
-    if byteorder in archive.namelist() and _member(archive, byteorder) != b"little":
-        raise ValueError("its tensors are big-endian")
-    unpickler = ArchiveUnpickler(io.BytesIO(_member(archive, f"{folder}data.pkl")))
-    unpickler.read_storage = lambda key: _member(archive, f"{folder}data/{key}")
-    unpickler.find_other_class = find_class
-    return unpickler.load()
+        folder = pickles[0].removesuffix("data.pkl")
+        return ArchiveUnpickler(archive, folder).load()
 
 
 def _member(archive: zipfile.ZipFile, name: str) -> bytes:
@@ -142,47 +125,38 @@ def _read_stream(content: bytes) -> Any:
         raise ValueError("it does not begin as torch.save's files do")
     file.seek(0)
     restricted = SimpleNamespace(
-        __name__="restricted", Unpickler=RestrictedUnpickler, load=_load
+        __name__="restricted",
+        Unpickler=RestrictedUnpickler,
+        load=lambda file, **options: RestrictedUnpickler(file, **options).load(),
     )
     return torch.load(
         file, map_location="cpu", pickle_module=restricted, weights_only=False
     )
 
 
-def _load(file: BinaryIO, **options: str) -> Any:
-    return RestrictedUnpickler(file, **options).load()
-
-
 class RestrictedUnpickler(pickle.Unpickler):
     """Never imports and never calls a name of the pickle."""
 
-    find_other_class: Callable[[str, str], object] | None = None
-
     def __init__(self, file: BinaryIO, *, encoding: str = "utf-8") -> None:
+        start = file.tell()
+        check_pickle(file)
+        file.seek(start)
         super().__init__(file, encoding=encoding)
-        self._file = file
-
-    def load(self) -> Any:
-        start = self._file.tell()
-        check_pickle(self._file)
-        self._file.seek(start)
-        return super().load()
 
     def find_class(self, module: str, name: str) -> object:
         """Return a known name's harmless counterpart, or a placeholder."""
-        found = _KNOWN.get((module, name))
-        if found is None and self.find_other_class is not None:
-            found = self.find_other_class(module, name)
-        return Placeholder if found is None else found
+        return _KNOWN.get((module, name), Placeholder)
 
 
 class ArchiveUnpickler(RestrictedUnpickler):
-    """Takes the values of tensors from `read_storage(key)`."""
+    """Reads data.pkl in a folder of an archive, with its tensors."""
 
-    read_storage: Callable[[str], bytes]
-
-    def __init__(self, file: BinaryIO) -> None:
-        super().__init__(file)
+    def __init__(self, archive: zipfile.ZipFile, folder: str) -> None:
+        byteorder = f"{folder}byteorder"
+        if byteorder in archive.namelist() and _member(archive, byteorder) != b"little":
+            raise ValueError("its tensors are big-endian")
+        super().__init__(io.BytesIO(_member(archive, f"{folder}data.pkl")))
+        self._archive, self._folder = archive, folder
         self._storages: dict[str, Tensor] = {}
 
     def persistent_load(self, pid: object) -> Tensor:
@@ -194,7 +168,8 @@ class ArchiveUnpickler(RestrictedUnpickler):
         if not isinstance(dtype, torch.dtype):
             raise ValueError("it holds a tensor of a kind that is not read")
         if key not in self._storages:
-            content = bytearray(self.read_storage(key))
+            member = _member(self._archive, f"{self._folder}data/{key}")
+            content = bytearray(member)
             if len(content) < count * dtype.itemsize:
                 raise ValueError("it is shorter than its tensors")
             values = torch.empty(0, dtype=dtype)
@@ -253,10 +228,6 @@ def _tensor(
     return torch.as_strided(storage, size, stride, offset)
 
 
-def _parameter(data: object, *_: object) -> object:
-    return data
-
-
 def _number(kind: object, data: object = None) -> object:
     """Return a numpy number as a Python number."""
     if not isinstance(kind, _NumpyType) or not isinstance(data, bytes):
@@ -277,20 +248,17 @@ def _size(values: Iterable[int]) -> tuple[int, ...]:
     return tuple(operator.index(value) for value in values)
 
 
-def _empty_dict(*_: object) -> _Dict:
-    return _Dict()
-
-
+_FIRST = _Known(lambda data, *_: data)
 _KNOWN: dict[tuple[str, str], object] = {
     ("collections", "OrderedDict"): _Known(_Dict),
-    ("collections", "defaultdict"): _Known(_empty_dict),
+    ("collections", "defaultdict"): _Known(lambda *_: _Dict()),
     ("torch", "Size"): _Known(_size),
     ("torch.storage", "UntypedStorage"): _Known(torch.uint8),
     ("torch._utils", "_rebuild_tensor"): _Known(_tensor),
     ("torch._utils", "_rebuild_tensor_v2"): _Known(_tensor),
     ("torch._utils", "_rebuild_tensor_v3"): _Known(_tensor),
-    ("torch._utils", "_rebuild_parameter"): _Known(_parameter),
-    ("torch._utils", "_rebuild_parameter_with_state"): _Known(_parameter),
+    ("torch._utils", "_rebuild_parameter"): _FIRST,
+    ("torch._utils", "_rebuild_parameter_with_state"): _FIRST,
     ("numpy", "dtype"): _Known(_NumpyType),
     ("numpy.core.multiarray", "scalar"): _Known(_number),
     ("numpy._core.multiarray", "scalar"): _Known(_number),
@@ -409,7 +377,12 @@ class _Machine:
         """Return the value that an operation makes of those that it takes."""
         name = operation.name
         if name in _TUPLES:
-            return _tuple_of(values)
+            return _Value(
+                visits=1 + sum(item.visits for item in values),
+                is_simple=all(item.is_simple for item in values),
+                depth=1 + max((item.depth for item in values), default=0),
+                items=values,
+            )
         if name in _FILLS:
             filled = values[0]
             if name != "BUILD":  # which gives no state to what is loaded here
@@ -423,20 +396,9 @@ class _Machine:
                 self._visit(item)
         if operation.stack_before or name in _EMPTY:
             return _Value(is_simple=name == "STACK_GLOBAL")
-        return _Value(1 + _size_of(argument) // WORD, is_simple=True)
-
-
-def _tuple_of(items: list[_Value]) -> _Value:
-    return _Value(
-        visits=1 + sum(item.visits for item in items),
-        is_simple=all(item.is_simple for item in items),
-        depth=1 + max((item.depth for item in items), default=0),
-        items=items,
-    )
-
-
-def _size_of(argument: Any) -> int:
-    """Return the size of a text or number in bytes."""
-    if isinstance(argument, int):
-        return argument.bit_length() // 8
-    return len(argument) if isinstance(argument, str | bytes) else 0
+        size = 0  # of a text or number in bytes
+        if isinstance(argument, int):
+            size = argument.bit_length() // 8
+        elif isinstance(argument, str | bytes):
+            size = len(argument)
+        return _Value(1 + size // WORD, is_simple=True)
