@@ -41,11 +41,10 @@ def key_table(trainer: str) -> str:
     if not declared:
         return f"{trainer} has no settings but those of all trainers\n"
     width = max(len(key) for key in declared)
-    lines = [
-        f"{key:<{width}}  {default!r:<8} {meaning}".rstrip()
-        for key, (default, meaning) in declared.items()
-    ]
-    return "\n".join(lines) + "\n"
+    text = ""
+    for key, (default, meaning) in declared.items():
+        text += f"{key:<{width}}  {default!r:<8} {meaning}".rstrip() + "\n"
+    return text
 
 
 def configuration(args: argparse.Namespace) -> CfgNode:
@@ -94,7 +93,7 @@ def chosen_trainer(args: argparse.Namespace) -> tuple[str, str]:
     its files tell it, else MAPT, or APT if there is one task.
     """
     files = config_files(args)
-    given = args.trainer or named_trainer(files, args.opts)
+    given = named_trainer(files, args.opts, args.trainer)
     if given:
         return given, ""
     resumed = _resumed_trainer(args)
@@ -124,9 +123,7 @@ def _check_combinations(args: argparse.Namespace) -> None:
     """Raise ValueError if a flag is given that would have no effect."""
     if args.load_epoch is not None and not args.model_dir:
         raise ValueError("--load-epoch is an epoch of --model-dir, which is not given")
-    keys = args.opts[::2]
-    values = args.opts[1::2]
-    for key, value in zip(keys, values, strict=False):
+    for key, value in zip(args.opts[::2], args.opts[1::2], strict=False):
         if key in ("DATASET.DATASET", "DATASET.NAME", "MULTITASK.SOURCE"):
             _require_names(value, key)
 
