@@ -9,9 +9,7 @@ are done with the same batch size, in turns, and the median counts.
 
 from __future__ import annotations
 
-import argparse
 import sys
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -112,7 +110,7 @@ def main() -> int:
     add("--prompt", choices=("text", "visual"), default="text")
     add("--device", default="", help="default: cuda if there is one")
 
-    def measure(options: argparse.Namespace, folder: Path) -> Iterator[dict]:
+    def measure(options, folder):
         import open_clip
 
         config = open_clip.get_model_config(options.architecture)

@@ -10,13 +10,12 @@ handles of the zip a worker holds.
 
 from __future__ import annotations
 
-import argparse
 import io
 import os
 import sys
 import time
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -126,12 +125,12 @@ def compare(images: int, workers: int, rounds: int, folder: Path) -> dict:
 
 
 def main() -> int:
-
-    def measure(options: argparse.Namespace, folder: Path) -> Iterator[dict]:
+    def measure(options, folder):
         import torch
 
         torch.set_num_threads(1)
-        yield compare(options.images, options.workers, options.rounds, folder)
+        given = options.images, options.workers, options.rounds
+        yield compare(*given, folder)
 
     return ratio_command(new_parser(__doc__, images=1500, workers=2, rounds=5), measure)
 

@@ -81,7 +81,8 @@ class Case:
     def losses(self, outputs: losses.Outputs) -> tuple[Tensor, Tensor | None]:
         """Return the loss, and ProGrad's distillation."""
         trainer = trainer_class(METHODS[self.method][0])
-        loss = losses.total(outputs, trainer.loss_weights(self.cfg))
+        weights = trainer.loss_weights(self.cfg)
+        loss = losses.total(outputs, weights)
         if self.method != "prograd":
             return loss, None
         temperature = self.cfg.TRAINER.PROGRAD.T

@@ -48,9 +48,11 @@ def compare(case: Case) -> dict[str, float]:
     if differences:
         found["frozen"] = max(differences)
     batches = zip(steps, labels, strict=True)
-    step_losses = torch.stack([case.step(*batch) for batch in batches])
+    losses_by_step = [case.step(*batch) for batch in batches]
+    step_losses = torch.stack(losses_by_step)
     found["step losses"] = _difference(step_losses, arrays["step_losses"])
-    found["after three steps"] = _compare_named(case, prompt.state_dict(), "after3")
+    trained = prompt.state_dict()
+    found["after three steps"] = _compare_named(case, trained, "after3")
     if "gpa/steps" in arrays:
         prompt.load_state_dict(start)
         found["average"] = _compare_average(case)
@@ -66,7 +68,8 @@ def _compare_logits(case: Case, outputs: losses.Outputs) -> float:
         contexts = case.model.contexts()
         fused = case.model.encode_images(pixels, contexts)
         fusion = case.model.logits(fused, outputs.classes)
-        found.append(_difference(outputs.other_logits, case.arrays["logits_rep"]))
+        wanted = case.arrays["logits_rep"]
+        found.append(_difference(outputs.other_logits, wanted))
         found.append(_difference(fusion, case.arrays["logits_fusion"]))
     return max(found)
 
@@ -112,9 +115,10 @@ def _sums_of_tasks(outputs: losses.Outputs) -> Tensor:
     sums = []
     for task in outputs.groups.unique():
         rows = outputs.groups == task
-        logits, labels = outputs.logits[rows], outputs.labels[rows]
-        part = replace(outputs, logits=logits, labels=labels)
-        sums.append(rows.sum() * losses.cross_entropy(part))
+        logits = outputs.logits[rows]
+        part = replace(outputs, logits=logits, labels=outputs.labels[rows])
+        mean = losses.cross_entropy(part)
+        sums.append(rows.sum() * mean)
     return torch.stack(sums)
 
 
@@ -123,8 +127,8 @@ def _compare_average(case: Case) -> float:
     mean, std, epochs = case.arrays["gpa/mu_sigma_epochs"].tolist()
     average = losses.GaussianAverage(int(epochs), mean, std)
     weights = _difference(average.weights, case.arrays["gpa/weights"])
-    steps, labels = case.arrays["gpa/steps"], case.arrays["gpa/labels"]
-    batches = zip(steps, labels, strict=True)
+    steps = case.arrays["gpa/steps"]
+    batches = zip(steps, case.arrays["gpa/labels"], strict=True)
     for epoch, batch in enumerate(batches):
         case.step(*batch)
         average.add(case.model.prompt, epoch)

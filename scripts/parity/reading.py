@@ -98,8 +98,9 @@ def build_case(method: str, arrays: Arrays, clip: nn.Module, images: Tensor) -> 
     settings = json.loads(str(arrays["config"]))
     cfg = extend(get_cfg_default())
     trainer, _, keys = METHODS[method]
+    node = trainer.upper()
     for key, name in keys.items():
-        cfg.TRAINER[trainer.upper()][key] = float(settings[name])
+        cfg.TRAINER[node][key] = float(settings[name])
     templates = ["a photo of a {}."]
     if method == "promptsrc":
         templates = list(imagenet_templates())
@@ -143,7 +144,8 @@ def official_prompt(
     elif method == "softcpt":
         prompt = _softcpt_prompt(settings, state, len(arrays["classnames"]))
     else:
-        words = _fixed_words(arrays, state["ctx"].shape[-2])
+        n_ctx = state["ctx"].shape[-2]
+        words = _fixed_words(arrays, n_ctx)
         position = settings.get("pos", "end")
         prompt = prompt_from_reference(state, position, fixed_words=words)
         kind = METHODS[method][1]
@@ -176,7 +178,8 @@ def _mmrl_prompt(method: str, settings: dict, clip: nn.Module) -> Prompt:
     arguments += [blocks, settings["alpha"]]
     if method == "mmrl":
         return MMRLPrompt(*arguments, logit_scale=100.0)
-    arguments += [settings[key] for key in ("beta", "rlora", "plora")]
+    arguments += [settings["beta"], settings["rlora"]]
+    arguments.append(settings["plora"])
     return MMRLPPPrompt(*arguments, logit_scale=100.0)
 
 

@@ -128,7 +128,8 @@ def gains(
             flags = [*tasks, "--shots", str(shots)]
             train(folder, home, recipes, name, flags)
             for record in read_json(folder / "results.json"):
-                found[copy].append(record["score"] - record["zero_shot"])
+                gain = record["score"] - record["zero_shot"]
+                found[copy].append(gain)
     return found
 
 

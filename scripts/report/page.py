@@ -58,14 +58,15 @@ def build(
     if run.source:
         units += [(run.source, record) for record in run.source.records]
     found, found_source = {}, {}
-    most = max(FEWEST_MISTAKES, min(MOST_MISTAKES, ALL_MISTAKES // len(units)))
-    bar = {"desc": "report", "unit": "task", "dynamic_ncols": True, "leave": False}
-    for stage, record in tqdm(units, **bar):
-        name = record["task"]
+    share = ALL_MISTAKES // len(units)
+    most = max(FEWEST_MISTAKES, min(MOST_MISTAKES, share))
+    bar = {"unit": "task", "dynamic_ncols": True, "leave": False}
+    for stage, record in tqdm(units, "report", **bar):
+        given = stage, record, root, most
         if stage is run.source:
-            found_source[name] = gather(stage, record, root, most)
+            found_source[record["task"]] = gather(*given)
         else:
-            found[name] = gather(stage, record, root, most, with_zero_shot)
+            found[record["task"]] = gather(*given, with_zero_shot)
     changed = reproduce.changes(run.cfg)
     panels, shared = _panels(run)
     # the scores beside the run's own that all tasks have

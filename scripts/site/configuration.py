@@ -27,6 +27,7 @@ that names the nearest one.
 
 `--list-keys` prints the keys that one trainer adds. A run's `config.yaml` holds all of them with the values that were used.
 """
+HEADER = ("key", "default", "meaning")
 UNREAD_HEAD = """## Keys of Dassl that no trainer here reads
 
 Trainers and data sets that were written for Dassl may read them. With a trainer of this project, another value than
@@ -85,13 +86,14 @@ def markdown() -> str:
     groups: dict[str, list[tuple]] = {}
     for key, default in read.items():
         group = key.split(".")[0] if "." in key else "Run"
-        rows = groups.setdefault(group, [("key", "default", "meaning")])
+        rows = groups.setdefault(group, [HEADER])
         rows.append((f"`{key}`", f"`{default!r}`", meanings[key]))
     parts = [HEAD]
     for group, rows in groups.items():
         parts.append(f"## {group}\n\n{markdown_table(rows, 'lll')}")
-    rows = [("key", "default")]
-    rows += [(f"`{key}`", f"`{default!r}`") for key, default in unread.items()]
+    rows = [HEADER[:2]]
+    for key, default in unread.items():
+        rows.append((f"`{key}`", f"`{default!r}`"))
     parts.append(f"{UNREAD_HEAD}\n{markdown_table(rows, 'll')}")
     return "\n".join(parts)
 
