@@ -1,6 +1,4 @@
-"""The parts that every command that runs a plan shares: flags, executors, the progress
-bar and the log, exit codes.
-"""
+"""The flags, executors, log and exit codes of every command that runs a plan."""
 
 from __future__ import annotations
 

@@ -240,10 +240,7 @@ class _Worker:
 
 
 def connect(address: str, environment: dict[str, str]) -> Any:
-    """Return the ray module, connected, its workers with these variables set.
-
-    Raises ValueError.
-    """
+    """Return ray, connected, its workers with these variables, or raise ValueError."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     try:
         import ray

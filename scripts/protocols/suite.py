@@ -1,6 +1,4 @@
-"""The suite of a protocol: sets, seeds, shots and the settings of each method, from a
-YAML in configs/protocols.
-"""
+"""The suite of a protocol: sets, seeds, shots, settings, from configs/protocols."""
 
 from __future__ import annotations
 

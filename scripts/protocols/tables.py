@@ -1,6 +1,4 @@
-"""From runs to the protocols' tables: averages over sets, harmonic means, the published
-values beside them, paired tests, and their files.
-"""
+"""From runs to the protocols' tables, with published values, tests and files."""
 
 from __future__ import annotations
 

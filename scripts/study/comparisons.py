@@ -1,6 +1,4 @@
-"""Paired tests of whether a row of a table differs from another over the same tasks and
-seeds.
-"""
+"""Paired tests of whether rows of a table differ over the same tasks and seeds."""
 
 from __future__ import annotations
 

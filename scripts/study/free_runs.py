@@ -1,6 +1,4 @@
-"""The free runs of a plan file as jobs, and their results: every run's record, and mean
-and deviation over seeds.
-"""
+"""The free runs of a plan file as jobs, and their results over seeds."""
 
 from __future__ import annotations
 

@@ -58,7 +58,7 @@ def task_scores(record: Mapping) -> dict[str, tuple[float, float]]:
 
 
 def markdown(records: Sequence[Mapping]) -> str:
-    """Return a table of mean scores: a row for each number of shots."""
+    """Return a table of mean scores: rows are shots, columns are trainers."""
     former = {}
     for row in read_json(REFERENCE)["rows"]:
         former[tuple(row["labels"])] = row["cells"]["average"]

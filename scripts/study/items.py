@@ -1,6 +1,4 @@
-"""The needs of each table and figure of the paper: the jobs it adds to the plan, and
-the rows that are read from them.
-"""
+"""The needs of each table and figure: its jobs, and the rows that are read of them."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""The methods that studies and sweeps run: every registered trainer that learns, also
-those that were written for Dassl alone.
-"""
+"""The methods that studies and sweeps run: every registered trainer that learns."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""The output of a study: for each table or figure CSV, Markdown, LaTeX, JSON and PNG,
-the paired tests, and a page of all.
-"""
+"""The output of a study: files of each table or figure, paired tests, and a page."""
 
 from __future__ import annotations
 

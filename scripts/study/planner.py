@@ -1,6 +1,4 @@
-"""Runs as jobs: the names and inputs of source prompts, adaptations and transfer
-matrices.
-"""
+"""Runs as jobs: names and inputs of source prompts, adaptations and transfers."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""The plots of a study: averages as dots, scores before and after by task, as lines
-over the varied setting, and over the size of the model.
-"""
+"""The plots of a study: averages, scores before and after, settings and sizes."""
 
 from __future__ import annotations
 

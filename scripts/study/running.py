@@ -1,6 +1,4 @@
-"""The parts that commands which plan trainings share: lists of flags, what a plan costs,
-and running it.
-"""
+"""The parts that commands with trainings share: lists of flags, costs, running."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""From runs to tables: scores by row, task and seed, their mean and deviation, and the
-paper's figures beside them.
-"""
+"""From runs to tables: scores over seeds, and the paper's figures beside them."""
 
 from __future__ import annotations
 

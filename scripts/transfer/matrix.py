@@ -1,6 +1,4 @@
-"""The transfer matrix, scores of the prompt of each task on each task, and its CSV
-file.
-"""
+"""The transfer matrix, scores of each task's prompt on each task, and its CSV file."""
 
 from __future__ import annotations
 
@@ -83,7 +81,7 @@ def read_matrix(path: str | Path) -> Matrix:
 def read_square_matrix(path: str | Path) -> Matrix:
     """Return the matrix in a CSV file with its rows in the order of its columns.
 
-    Raises ValueError if sources and targets differ, or a score is no number.
+    Raises ValueError if sources and targets differ, or an off-diagonal score is none.
     """
     path = Path(path)
     matrix = read_matrix(path)

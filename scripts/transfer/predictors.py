@@ -100,8 +100,8 @@ def rank_correlations(scores: np.ndarray, guess: np.ndarray) -> np.ndarray:
 
 def agreement(scores: np.ndarray, guess: np.ndarray) -> dict:
     """Return how far a guess (T, T) orders the sources of each target as the scores do:
-    the mean Spearman correlation over targets, a 95 % bootstrap interval, and each
-    target's correlation. Numbers are None if all scores are equal.
+    the mean Spearman correlation over targets, its 95 % bootstrap interval, and each
+    target's correlation; None if the target's scores are all equal.
     """
     values = rank_correlations(scores, guess)
     is_known = np.isfinite(values)
