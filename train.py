@@ -13,16 +13,23 @@ used.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import sys
+import sysconfig
+import traceback
+import urllib.error
 from collections.abc import Sequence
+from pathlib import Path
 
 import datasets
 import trainers
-from toolkit.common.cli import OK, STOPPED, stopped_by_sigterm
-from toolkit.common.text import check_arguments
-from trainers.engine.endings import AGAIN, ending
+from toolkit.common import plugins
+from toolkit.common.cli import BAD_INPUT, FAILED, OK, STOPPED, stopped_by_sigterm
+from toolkit.common.text import check_arguments, error_message
 from trainers.engine.flags import arguments
+
+AGAIN = "with --resume auto the same command continues"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -61,6 +68,53 @@ def main(argv: Sequence[str] | None = None) -> int:
         distributed.failed("", end.code)
         raise
     return OK
+
+
+def ending(error: Exception) -> tuple[str, int]:
+    """Return the message and the exit code of an error: a traceback of a plugin's."""
+    if plugins.raised_by_user(error):
+        return traceback.format_exc(), FAILED
+    if isinstance(
+        error, (ValueError, FileNotFoundError, NotADirectoryError, PermissionError)
+    ):
+        return _input_message(error), BAD_INPUT
+    code = FAILED
+    if isinstance(error, FloatingPointError):
+        message = str(error)
+    elif isinstance(error, urllib.error.URLError):
+        message = f"a download failed: {error.reason}"
+    else:
+        message = str(error.strerror or error)
+        if error.filename:
+            message = f"{error.filename}: {message}"
+        if error.errno == errno.EROFS:
+            code = BAD_INPUT
+        elif "--resume" not in message:
+            message += f"; all that was finished is kept, {AGAIN}"
+    return f"{error_message(message)}\n", code
+
+
+def _input_message(error: Exception) -> str:
+    message = str(error).strip() + _raised_in(error)
+    # from a worker of a loader: its last line is the message
+    if "Traceback" in message:
+        message = message.splitlines()[-1]
+    shown = traceback.format_exc() if os.environ.get("MVLPT_DEBUG") else ""
+    return f"{shown}{error_message(message)}\n"
+
+
+def _raised_in(error: Exception) -> str:
+    """Return a note that names file and line of the plugin that raised, else ""."""
+    frames = traceback.extract_tb(error.__traceback__)
+    if not frames:
+        return ""
+    file = Path(frames[-1].filename).resolve()
+    paths = [sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")]
+    for folder in (plugins.ROOT, *(Path(path).resolve() for path in paths)):
+        if file.is_relative_to(folder):
+            return ""
+    line = frames[-1].lineno
+    return f" (raised in {file.name}, line {line}; MVLPT_DEBUG=1 shows how)"
 
 
 if __name__ == "__main__":

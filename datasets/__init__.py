@@ -33,10 +33,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> object:
-    """Return a public name.
-
-    The first one imports Dassl and torch, which command lines do without.
-    """
+    """Return a public name; the first one imports Dassl and torch."""
     if name in __all__:
         module = ".custom.task" if name in ("is_custom", "task_name") else ".task"
         return getattr(importlib.import_module(module, __name__), name)
@@ -64,12 +61,9 @@ def register_all() -> None:
 
 def build_task(cfg, name: str) -> Task:
     """Build the registered dataset `name`, or custom images (`folder:PATH`, `csv:FILE`,
-    `wds:PATH`, `parquet:PATH`).
+    `wds:PATH`, `parquet:PATH`); `cfg` is left untouched.
 
-    `cfg` is left untouched.
-
-    If `cfg.DATASET.FEWSHOT` holds a record of the task, its images are taken instead of
-    a new sample.
+    The images are those of a record of the task in `cfg.DATASET.FEWSHOT`, if any.
 
     Raises:
         ValueError: the name is not registered, or the data on disk contradict

@@ -43,82 +43,78 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    def add(name: str, run: Callable, help: str) -> argparse.ArgumentParser:
-        command = commands.add_parser(name, help=help)
+    def command(
+        name: str, run: Callable, summary: str, sets: str | None = None
+    ) -> Callable:
+        """Add a command, of `sets` sets if given; return what adds its arguments."""
+        command = commands.add_parser(name, help=summary)
         command.set_defaults(run=run)
-        return command
+        add = command.add_argument
+        if sets:
+            add("names", nargs=sets, metavar="NAME")
+            text = "data root"
+            add("--root", type=_folder, required=True, metavar="ROOT", help=text)
+        return add
 
-    command = add("list", _list, "all sets: suite, classes, metric, images, folder")
-    command.add_argument("--suite", choices=SUITES, help="those of one suite")
-    command.add_argument("--json", action="store_true", help="as json")
+    text = "all sets: suite, classes, metric, images, folder"
+    add = command("list", _list, text)
+    add("--suite", choices=SUITES, help="those of one suite")
+    add("--json", action="store_true", help="as json")
 
     text = "one set, with its class names in label order and its templates"
-    command = add("show", _show, text)
-    command.add_argument("name", metavar="NAME")
+    add = command("show", _show, text)
+    add("name", metavar="NAME")
     text = "name, suite, classes, metric, label_kind and templates as json"
-    command.add_argument("--json", action="store_true", help=text)
+    add("--json", action="store_true", help=text)
 
     text = "what is present, missing or damaged; changes nothing"
-    command = add("doctor", _doctor, text)
-    _add_names(command, "*")
+    add = command("doctor", _doctor, text, sets="*")
     text = "index files and zip directories alone, without reading images"
-    command.add_argument("--quick", action="store_true", help=text)
-    cpus, text = os.cpu_count() or 1, "threads that read images"
-    command.add_argument("--workers", type=int, default=cpus, metavar="N", help=text)
-    command.add_argument("--all", action="store_true", help="write every finding out")
-    command.add_argument("--json", action="store_true", help="as json")
+    add("--quick", action="store_true", help=text)
+    text, workers = "threads that read images", os.cpu_count() or 1
+    add("--workers", type=int, default=workers, metavar="N", help=text)
+    add("--all", action="store_true", help="write every finding out")
+    add("--json", action="store_true", help="as json")
 
     text = "write the split file of a CoOp set from its raw annotations, or any set from a copy (--from)"
-    command = add("prepare", _prepare, text)
-    _add_names(command, "+")
-    command.add_argument(
-        "--from",
-        dest="origin",
-        choices=["wds", "parquet", "zip", "torchvision", "folder", "hub"],
-        help="write the set from a copy: webdataset shards, parquet files, a zip, torchvision's files, split folders, "
-        "or what the Hugging Face Hub has",
-    )
+    add = command("prepare", _prepare, text, sets="+")
+    forms = ["wds", "parquet", "zip", "torchvision", "folder", "hub"]
     text = (
-        "the copy, or a folder of copies (torchvision: default ROOT/torchvision; hub: "
-        "where downloads are kept, default ROOT/hub)"
+        "write the set from a copy: webdataset shards, parquet files, a zip, torchvision's files, split folders, "
+        "or what the Hugging Face Hub has"
     )
-    command.add_argument("--at", "--source", metavar="PATH", help=text)
+    add("--from", dest="origin", choices=forms, help=text)
+    text = (
+        "the copy, or a folder of copies (torchvision: default ROOT/torchvision; hub: where downloads are kept, "
+        "default ROOT/hub)"
+    )
+    add("--at", "--source", metavar="PATH", help=text)
     text = "branch, tag or commit of the copy on the Hub"
-    command.add_argument("--revision", default="", help=text)
-    command.add_argument("--offline", action="store_true", help="download nothing")
+    add("--revision", default="", help=text)
+    add("--offline", action="store_true", help="download nothing")
 
     text = "fetch the files of a set; a stopped download is resumed"
-    command = add("download", _download, text)
-    _add_names(command, "+")
+    add = command("download", _download, text, sets="+")
     text = "a copy of the data root on a web server, to take the files from"
-    command.add_argument("--mirror", default="", metavar="URL", help=text)
+    add("--mirror", default="", metavar="URL", help=text)
 
     text = "write the images of a few-shot sample, a line of JSON each"
-    command = add("few-shot", _few_shot, text)
-    text = "a task, also folder:PATH or csv:FILE"
-    command.add_argument("name", metavar="NAME", help=text)
-    command.add_argument("--root", default="", metavar="ROOT", help="data root")
-    text = "training images per class"
-    command.add_argument("--shots", type=int, required=True, help=text)
-    command.add_argument("--seed", type=int, default=0)
+    add = command("few-shot", _few_shot, text)
+    add("name", metavar="NAME", help="a task, also folder:PATH or csv:FILE")
+    add("--root", default="", metavar="ROOT", help="data root")
+    add("--shots", type=int, required=True, help="training images per class")
+    add("--seed", type=int, default=0)
     text = "train.py --fewshot FILE takes it back"
-    command.add_argument("-o", "--output", required=True, metavar="FILE", help=text)
+    add("-o", "--output", required=True, metavar="FILE", help=text)
 
     text = (
         "the unpacked images of wds: and parquet: tasks, and if their sources are there"
     )
-    command = add("cache", _cache, text)
+    add = command("cache", _cache, text)
     text = "remove those whose source is gone or changed"
-    command.add_argument("--remove", action="store_true", help=text)
-    command.add_argument("--json", action="store_true", help="as json")
+    add("--remove", action="store_true", help=text)
+    add("--json", action="store_true", help="as json")
     return parser
-
-
-def _add_names(command: argparse.ArgumentParser, count: str) -> None:
-    command.add_argument("names", nargs=count, metavar="NAME")
-    command.add_argument(
-        "--root", type=_folder, required=True, metavar="ROOT", help="data root"
-    )
 
 
 def _folder(text: str) -> Path:
@@ -307,7 +303,7 @@ def _few_shot(options: argparse.Namespace) -> None:
 
     from datasets import build_task
 
-    from .io.few_shot_lists import write_list
+    from .few_shot import write_list
 
     cfg = get_cfg_default()
     cfg.DATASET.ROOT = options.root

@@ -19,24 +19,22 @@ from pathlib import Path
 from toolkit.common.files import write_text
 from toolkit.common.structured import read_json
 
-from .io.few_shot_lists import find_listed, is_list, read_list
 from .task import Sample, Task
 
+# of a published list: a line of JSON for each training image
+FIELDS = ("_impath", "_label", "_domain", "_classname")
 VAL_SHOTS = 4  # CoOp: at most so many validation images per class
 
 
 def sample(
     samples: Sequence[Sample], num_classes: int, shots: int, seed: int
 ) -> list[Sample]:
-    """Return ELEVATER's `shots` images per class.
+    """Return ELEVATER's `shots` images per class, in the shuffled order.
 
     An image is skipped if all its classes have their shots. It is kept if its rarest
     class has at most half of them, or its most frequent one at most one and a half
     times as many. Up to `shots` negative images are kept on the way. A class with too
     few images gives all it has.
-
-    Returns:
-        the kept samples in shuffled order, which `split_val` builds on
 
     Source: `DatasetManifest.sample_few_shot_subset` of vision-datasets 0.2.17.
     """
@@ -77,50 +75,33 @@ def split_val(
 
     Source: `get_dataloader` of Elevater_Toolkit_IC's evaluation/feature.py.
     """
-    multiclass = label_kind == "multiclass"
-    counts: Counter[int] = Counter()
-    for item in samples:
-        labels = item.labels[:1] if multiclass else item.labels
-        counts.update(set(labels))
-    wanted = [math.ceil(counts[label] * ratio) for label in range(num_classes)]
-    choose = _first_of_class if multiclass else _cover_classes
-    chosen = choose(samples, wanted)
-    train = [item for position, item in enumerate(samples) if position not in chosen]
-    return train, [samples[position] for position in sorted(chosen)]
-
-
-def _first_of_class(samples: Sequence[Sample], wanted: list[int]) -> set[int]:
-    chosen = set()
+    positions: list[list[int]] = [[] for _ in range(num_classes)]  # of each class
+    labels_of = []
     for position, item in enumerate(samples):
-        if item.labels and wanted[item.label] > 0:
-            wanted[item.label] -= 1
-            chosen.add(position)
-    return chosen
-
-
-def _cover_classes(samples: Sequence[Sample], wanted: list[int]) -> set[int]:
+        labels = item.labels[:1] if label_kind == "multiclass" else item.labels
+        labels_of.append(set(labels))
+        for label in labels_of[-1]:
+            positions[label].append(position)
+    wanted = [math.ceil(len(found) * ratio) for found in positions]
     chosen: set[int] = set()
     # an earlier class never lacks images again: amounts only fall
-    for label in range(len(wanted)):
-        for position, item in enumerate(samples):
-            if wanted[label] <= 0:
-                break
-            if label in item.labels and position not in chosen:
+    for label, found in enumerate(positions):
+        for position in found:
+            if wanted[label] > 0 and position not in chosen:
                 chosen.add(position)
-                for shown in set(item.labels):
+                for shown in labels_of[position]:
                     wanted[shown] -= 1
-    return chosen
+    train = [item for position, item in enumerate(samples) if position not in chosen]
+    return train, [samples[position] for position in sorted(chosen)]
 
 
 def sample_elevater(
     train: Sequence[Sample], num_classes: int, label_kind: str, shots: int, seed: int
 ) -> tuple[list[Sample], list[Sample]]:
-    """Return the (train, val) that an ELEVATER run uses, sampled from the official
-    training images.
+    """Return the (train, val) of an ELEVATER run, from the official training images.
 
     With one shot the rule is the reference MVLPT's: train and val are the same images.
-    (ELEVATER's toolkit then takes two images a class, one for each, and writes n_shot
-    2.)
+    (ELEVATER's toolkit takes two a class, one for each, and writes n_shot 2.)
 
     Args:
         shots: per class, validation included; -1 takes all images, 0 none.
@@ -147,14 +128,10 @@ def sample_per_class(
     seed: int,
     task: str = "",
 ) -> tuple[list[Sample], list[Sample]]:
-    """Return CoOp's few-shot (train, val): `shots` training images per class and
-    min(shots, 4) validation images.
+    """Return CoOp's few-shot (train, val): `shots` training images per class (-1: all)
+    and min(shots, 4) validation images, or all there are.
 
-    The sample depends on `task` and `seed` alone. A class with too few images gives all
-    it has.
-
-    Args:
-        shots: -1 takes all images, 0 none.
+    The sample depends on `task` and `seed` alone.
     """
     _check_shots(shots)
     if shots == 0:
@@ -183,9 +160,7 @@ def _check_shots(shots: int) -> None:
 
 
 def to_record(task: Task, shots: int, seed: int) -> dict:
-    """Return the record of the training images of `task`: task, shots, seed, and the
-    images' keys, the same on every machine.
-    """
+    """Return task, shots, seed, and the images' keys, the same on every machine."""
     train = [item.key for item in task.train_x]
     val = [item.key for item in task.val or []]
     return {"task": task.name, "shots": shots, "seed": seed, "train": train, "val": val}
@@ -202,13 +177,9 @@ def replay(
     record: Mapping, train: Sequence[Sample], val: Sequence[Sample] = ()
 ) -> tuple[list[Sample], list[Sample]]:
     """Return the (train, val) that a record names, found among the full `train` and
-    `val`.
+    `val`: each split in itself first, as ELEVATER's val images come from train.
 
-    ELEVATER's val images come from the training images, so both are searched, the
-    split's own first.
-
-    Raises:
-        ValueError: the record lacks a list, or names an image that is in neither.
+    Raises ValueError if the record lacks a list, or names an image that is in neither.
     """
     found = []
     where = f"the few-shot record of task {record.get('task')!r}"
@@ -225,15 +196,11 @@ def replay(
 
 
 def find_record(where: str | os.PathLike, task: str) -> dict | None:
-    """Return the record of `task` in `where`: one file, a folder of them, or a run's
-    folder.
+    """Return the record of `task` in `where`: one file, a folder of them, or a run's.
 
-    Returns None for the file of another task; a published list (a line of JSON an
-    image) names none, and is of any.
+    Returns None for the file of another task; a published list is of any.
 
-    Raises:
-        FileNotFoundError: there is no such file, or no record of the task in the
-        folder. ValueError: the file is no record.
+    Raises FileNotFoundError if there is none, ValueError if the file is no record.
     """
     where = Path(where).expanduser()
     if not where.is_dir():
@@ -273,9 +240,7 @@ def check_record(where: str | os.PathLike, tasks: Iterable[str]) -> None:
 def replay_record(task: Task, record: Mapping, shots: int) -> None:
     """Give `task`, which was built with all its images, those of a record.
 
-    Raises:
-        ValueError: the record states other shots than `shots`, or names an image that
-            is not there.
+    Raises ValueError if it states other shots, or names an image that is not there.
     """
     file = record["file"]
     stated = record.get("shots", shots)
@@ -286,7 +251,7 @@ def replay_record(task: Task, record: Mapping, shots: int) -> None:
     if not record["train"]:
         raise ValueError(f"{file}: its list train is empty")
     if "labels" in record:  # a published list
-        listed = find_listed(record, task.train_x)
+        listed = _find_listed(record, task.train_x)
         task.set_split(listed, [], None)
         return
     try:
@@ -299,8 +264,8 @@ def replay_record(task: Task, record: Mapping, shots: int) -> None:
 def _read_record(path: Path) -> dict:
     if not path.is_file():
         raise FileNotFoundError(f"DATASET.FEWSHOT: no file {path}")
-    if is_list(path):
-        return read_list(path)
+    if _is_list(path):
+        return _read_list(path)
     record = read_json(path)
     for key, kind in (("task", str), ("train", list), ("val", list)):
         if not isinstance(record, dict) or not isinstance(record.get(key), kind):
@@ -314,3 +279,61 @@ def _read_record(path: Path) -> dict:
         if type(record.get(key, 0)) is not int:
             raise ValueError(f"{path}: {key} is {record[key]!r}, no whole number")
     return record | {"file": str(path)}
+
+
+def write_list(path: str | os.PathLike, samples: Sequence[Sample]) -> None:
+    """Write the first label and the path in the index of each image."""
+    lines = []
+    for sample in samples:
+        values = (sample.key, sample.label, sample.domain, sample.classname)
+        item = dict(zip(FIELDS, values, strict=True))
+        lines.append(json.dumps(item, ensure_ascii=False))
+    write_text(path, "\n".join(lines) + "\n")
+
+
+def _is_list(path: Path) -> bool:
+    """Return True if the first line of a file is an image of such a list."""
+    with open(path, encoding="utf-8", errors="replace") as file:
+        first = file.readline()
+    return first.lstrip().startswith("{") and '"_impath"' in first
+
+
+def _read_list(path: Path) -> dict:
+    """Return a list as a record of any task, with the labels beside the paths."""
+    paths, labels = [], []
+    lines = path.read_text(encoding="utf-8").splitlines()
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            item = json.loads(line)
+            listed = str(item["_impath"])
+            paths.append(listed.replace("\\", "/"))
+            labels.append(int(item["_label"]))
+        except (ValueError, TypeError, KeyError):
+            raise ValueError(
+                f"{path}:{number}: expected a JSON object with {', '.join(FIELDS)}"
+            ) from None
+    shots = max(Counter(labels).values())
+    record = {"task": None, "shots": shots, "train": paths, "val": []}
+    return record | {"labels": labels, "file": str(path)}
+
+
+def _find_listed(record: Mapping, pool: Sequence[Sample]) -> list[Sample]:
+    """Return the images of a list among `pool`: those whose path in the index ends a
+    listed path, which may be another machine's.
+    """
+    by_key = {sample.key: sample for sample in reversed(pool)}
+    found = []
+    for path, label in zip(record["train"], record["labels"], strict=True):
+        parts = path.split("/")
+        ends = ["/".join(parts[start:]) for start in range(len(parts))]
+        sample = next((by_key[end] for end in ends if end in by_key), None)
+        if sample is None:
+            raise ValueError(f"{record['file']} names {path}, which is not there")
+        if sample.label != label:
+            raise ValueError(
+                f"{record['file']}: {path} has the label {label}, but {sample.label} in this data set"
+            )
+        found.append(sample)
+    return found

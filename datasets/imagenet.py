@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from pathlib import Path
+
+from toolkit.common.text import nonblank_lines
 
 from .catalog import names
 from .catalog.entries import entries
@@ -22,9 +25,7 @@ class ImageNetSet(CoopTask):
         """Return the images of `folder`/`below`, class by class; labels are positions
         of the sorted class folders.
 
-        Raises:
-            FileNotFoundError: the folder is not there. ValueError: it has no class
-            folder, or one that is neither in classnames.txt nor in ImageNet.
+        Raises FileNotFoundError, or ValueError for no class folder or an unknown one.
         """
         root = os.path.join(folder, below)
         if not os.path.isdir(root):
@@ -69,9 +70,7 @@ class ImageNetSet(CoopTask):
         if not os.path.isfile(path):
             return names.wordnet_names("ImageNet")
         found = {}
-        with open(path, encoding="utf-8") as file:
-            stripped = [line.strip() for line in file]
-            lines = [line for line in stripped if line]
+        lines = nonblank_lines(Path(path).read_text(encoding="utf-8"))
         for number, line in enumerate(lines, start=1):
             wnid, _, classname = line.partition(" ")
             if not classname:
@@ -88,10 +87,7 @@ def _visible(folder: str) -> list[str]:
 
 
 class ImageNet(ImageNetSet):
-    """ImageNet-1K.
-
-    Its official val images are both val and test, and val stays whole in few-shot runs.
-    """
+    """ImageNet-1K: the official val images are both val and test, whole in any run."""
 
     wants_train = True
 

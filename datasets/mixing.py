@@ -126,9 +126,7 @@ class MixingSampler(Sampler[list[int]]):
         return self.starts[task] + order
 
     def _allot(self, total: int, generator: np.random.Generator) -> np.ndarray:
-        """Split `total` into whole numbers by `shares`: each within 1 of its share, and
-        exactly it on average.
-        """
+        """Split `total` by `shares`: each within 1 of its share, on average exactly."""
         edges = np.cumsum([0.0, *self.shares])
         edges = edges / edges[-1] * total
         edges = edges + generator.random()

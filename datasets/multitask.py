@@ -161,8 +161,7 @@ class MultitaskDataset(Dataset):
             self._cache = _ImageCache(len(self.samples), self.size)
 
     def decode(self, rows: Sequence[int]) -> None:
-        """Decode images before they are needed, several at a time; they are kept if
-        this dataset keeps images.
+        """Decode images before they are needed, several at a time.
 
         Raises ImageError or FileNotFoundError naming the first that can't be decoded,
         and how many others there are.

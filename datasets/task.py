@@ -18,11 +18,7 @@ METRICS = ("accuracy", "mean-per-class", "11point_mAP", "roc_auc")
 
 @dataclass(frozen=True)
 class Sample:
-    """One image of a task.
-
-    It has the attributes of Dassl's Datum, may lie in a zip and have any number of
-    labels.
-    """
+    """One image of a task, with the attributes of Dassl's Datum; it may be in a zip."""
 
     impath: str  # "/data/a.png" or "/data/train.zip@a/b.png"
     labels: tuple[int, ...]  # local to the task; () is a negative image
@@ -243,8 +239,6 @@ def as_task(dataset: DatasetBase, name: str) -> Task:
     """Return a Dassl dataset (with Datum items) as a task called `name`; a `Task` is
     returned as it is.
 
-    A plain dataset is multiclass, scored by accuracy and prompted with "a photo of a
-    {}.", unless it has attributes `label_kind`, `metric`, `templates` or `crop` that
-    say otherwise.
+    Its attributes `label_kind`, `metric`, `templates` and `crop` hold, if it has them.
     """
     return dataset if isinstance(dataset, Task) else _Wrapped(dataset, name)

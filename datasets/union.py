@@ -12,8 +12,7 @@ from .task import Sample, Task
 
 
 def register_union(names: Sequence[str]) -> str:
-    """Register the union of `names` as one dataset and return its name, which joins
-    theirs by commas.
+    """Register the union of `names` as one dataset; return them joined by commas.
 
     Labels count on from task to task, in order; an image's `domain` is its task. An
     image with several labels keeps them all, but Dassl's loaders see the first; images
@@ -26,16 +25,13 @@ def register_union(names: Sequence[str]) -> str:
         def __init__(self, cfg):
             self.parts = [build_task(cfg, name) for name in names]
             classnames: list[str] = []
-            train: list[Sample] = []
-            val: list[Sample] = []
-            test: list[Sample] = []
+            splits: dict[str, list[Sample]] = {"train_x": [], "val": [], "test": []}
             for domain, task in enumerate(self.parts):
-                first = len(classnames)
-                train += _shifted(task.train_x, first, domain)
-                val += _shifted(task.val, first, domain)
-                test += _shifted(task.test, first, domain)
+                for split, samples in splits.items():
+                    found = getattr(task, split)
+                    samples += _shifted(found, len(classnames), domain)
                 classnames += task.classnames
-            super().__init__(classnames, train, val, test)
+            super().__init__(classnames, *splits.values())
 
     Union.__name__ = Union.name
     DATASET_REGISTRY.register(Union, force=True)

@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
-from elevater_eval.metrics import RECALL_LEVELS
+from elevater_eval.metrics import RECALL_LEVELS, class_hits
 
 # of a sample's counts; NaN if it is undefined on the sample
 Statistic = Callable[[np.ndarray], float]
@@ -32,8 +33,7 @@ def task_generator(task: str, seed: int) -> np.random.Generator:
 def resample(
     statistic: Statistic, images: int, resamples: int, rng: np.random.Generator
 ) -> np.ndarray:
-    """Return `statistic` on `resamples` samples of `images` images; samples on which it
-    is undefined are replaced.
+    """Return `statistic` on `resamples` samples of images on which it is defined.
 
     Raises ValueError if it is defined on fewer than a tenth of the samples.
     """
@@ -56,10 +56,7 @@ def resample_means(
     rng: np.random.Generator,
 ) -> np.ndarray:
     """Return means of integer differences (N,) on samples of N images: each the mean of
-    the means of `groups` (N,).
-
-    Images of one group and one difference are alike, so only the number of each kind is
-    sampled.
+    the means of `groups` (N,). Only the number of images of each kind is sampled.
     """
     values, value_index = np.unique(differences, return_inverse=True)
     names, group_index = np.unique(groups, return_inverse=True)
@@ -90,9 +87,7 @@ def mean_interval(
 
 
 def p_value(resampled: np.ndarray) -> float:
-    """Return the two-sided p-value of resampled differences: twice the smaller share on
-    one side of zero, never 0.
-    """
+    """Return the two-sided p-value of resampled differences, never 0."""
     below = int((resampled <= 0).sum())
     above = int((resampled >= 0).sum())
     p = 2 * (1 + min(below, above)) / (1 + len(resampled))
@@ -104,26 +99,23 @@ def statistic_of(
 ) -> Statistic:
     """Return an official metric of `elevater_eval.metrics` as a function of counts.
 
-    Args:
-        targets: labels (N,), or a 0/1 matrix (N, C).
-        probabilities: (N, C). Classes are those of all images, in every sample.
-
-    Raises:
-        ValueError: the metric is unknown.
+    `targets` are labels (N,), or a 0/1 matrix (N, C), `probabilities` (N, C). Classes
+    are those of all images, in every sample. Raises ValueError for another metric.
     """
     if metric == "accuracy":
-        return _accuracy(probabilities.argmax(axis=1) == targets)
+        hits = probabilities.argmax(axis=1) == targets
+        return lambda counts: float(counts @ hits / counts.sum())
     if metric == "mean-per-class":
         labels = targets if targets.ndim == 1 else targets.argmax(axis=1)
-        return _mean_per_class(labels, probabilities)
+        return partial(_mean_recall, *class_hits(labels, probabilities))
     if metric == "roc_auc":
         if targets.ndim == 1:
-            return _roc_auc([_curve(targets == 1, probabilities[:, 1])])
-        return _roc_auc(_curves(targets, probabilities))
+            return partial(_mean_area, [_curve(targets == 1, probabilities[:, 1])])
+        return partial(_mean_area, _curves(targets, probabilities))
     if metric == "11point_mAP":
         if targets.ndim == 1:
             targets = targets[:, None] == np.arange(probabilities.shape[1])
-        return _eleven_point_map(_curves(targets, probabilities))
+        return partial(_mean_precision, _curves(targets, probabilities))
     raise ValueError(f"no bootstrap for metric {metric!r}")
 
 
@@ -147,60 +139,37 @@ def _curve(positive: np.ndarray, scores: np.ndarray) -> Curve:
     return curve
 
 
-def _accuracy(hits: np.ndarray) -> Statistic:
-    def statistic(counts: np.ndarray) -> float:
-        return float(counts @ hits / counts.sum())
-
-    return statistic
-
-
-def _mean_per_class(labels: np.ndarray, scores: np.ndarray) -> Statistic:
-    present, position = np.unique(labels, return_inverse=True)
-    hits = scores[:, present].argmax(axis=1) == position
-
-    def statistic(counts: np.ndarray) -> float:
-        images = np.bincount(position, weights=counts)
-        right = np.bincount(position, weights=counts * hits)
-        sampled = images > 0
-        return float((right[sampled] / images[sampled]).mean())
-
-    return statistic
+def _mean_recall(hits: np.ndarray, position: np.ndarray, counts: np.ndarray) -> float:
+    images = np.bincount(position, weights=counts)
+    right = np.bincount(position, weights=counts * hits)
+    sampled = images > 0
+    return float((right[sampled] / images[sampled]).mean())
 
 
-def _roc_auc(curves: list[Curve]) -> Statistic:
+def _mean_area(curves: list[Curve], counts: np.ndarray) -> float:
     """Return the mean area under the ROC curves; undefined if one of them is."""
-
-    def area(hits: np.ndarray, images: np.ndarray) -> float:
+    areas = []
+    for curve in curves:
+        hits, images = curve(counts)
         misses = images - hits
         if hits[-1] == 0 or misses[-1] == 0:
             return float("nan")
         before = np.concatenate(([0], hits[:-1]))
         trapezoids = np.diff(misses, prepend=0) * (hits + before)  # twice their areas
-        return float(np.sum(trapezoids) / (2 * hits[-1] * misses[-1]))
-
-    def statistic(counts: np.ndarray) -> float:
-        areas = [area(*curve(counts)) for curve in curves]
-        return float(np.mean(areas))
-
-    return statistic
+        areas.append(float(np.sum(trapezoids) / (2 * hits[-1] * misses[-1])))
+    return float(np.mean(areas))
 
 
-def _eleven_point_map(curves: list[Curve]) -> Statistic:
+def _mean_precision(curves: list[Curve], counts: np.ndarray) -> float:
     """Return the mean 11-point precision over classes with a positive; or undefined."""
-    levels = RECALL_LEVELS[:-1]  # at recall 0 the precision is 1
-
-    def average(hits: np.ndarray, images: np.ndarray) -> float:
+    averages = []
+    for curve in curves:
+        hits, images = curve(counts)
+        if not hits[-1]:
+            continue
         precision = hits / np.maximum(images, 1)
         best = np.maximum.accumulate(precision[::-1])[::-1]  # from each recall on
-        positions = np.searchsorted(hits / hits[-1], levels)
-        return (best[positions].sum() + 1) / len(RECALL_LEVELS)
-
-    def statistic(counts: np.ndarray) -> float:
-        averages = []
-        for curve in curves:
-            hits, images = curve(counts)
-            if hits[-1]:
-                averages.append(average(hits, images))
-        return float(np.mean(averages)) if averages else float("nan")
-
-    return statistic
+        # at recall 0 the precision is 1
+        positions = np.searchsorted(hits / hits[-1], RECALL_LEVELS[:-1])
+        averages.append((best[positions].sum() + 1) / len(RECALL_LEVELS))
+    return float(np.mean(averages)) if averages else float("nan")

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from elevater_eval.folds import Defect, fold_faults, kind, show
-from elevater_eval.issues import Issues, error, errors, errors_of, warning
+from elevater_eval.issues import ERROR, WARNING, Issue, Issues, error, errors, errors_of
 from toolkit.common.text import printable
 
 KEYS = (
@@ -65,11 +65,10 @@ class PredictionFile:
 
 
 def parse_entry(record: Any, where: str) -> tuple[PredictionFile | None, Issues]:
-    """Check the form of a decoded JSON object, whose predictions `read_folds` has read,
-    and make an entry of it.
+    """Return an entry made of a decoded JSON object, whose predictions `read_folds` has
+    read, None if a part of it cannot be read; and all that is wrong with its form.
 
-    Returns the entry, None if a part of it cannot be read, and all that is wrong with
-    its form. Sizes and row sums depend on the task and are checked by `validation`.
+    Sizes and row sums depend on the task and are checked by `validation`.
     """
     if not isinstance(record, dict):
         message = f"an object with the nine keys is expected, got {kind(record)}"
@@ -150,20 +149,18 @@ def _count_issues(record: Record, where: str) -> Issues:
     if issues or len(present) < len(COUNTS):
         return issues
     trainable, total, visual, backbone = [record[key] for key in COUNTS]
-    if total < visual:
-        message = f"num_params ({total}) is less than num_visual_params ({visual})"
-        issues.append(error(where, message))
-    if backbone < visual:
-        message = f"num_backbone_params ({backbone}) is less than num_visual_params ({visual})"
-        issues.append(error(where, message))
-    if visual <= total < backbone:
-        message = f"num_params ({total}) is less than num_backbone_params ({backbone})"
-        issues.append(warning(where, message))
-    if trainable > total:
-        message = (
-            f"num_trainable_params ({trainable}) is more than num_params ({total})"
-        )
-        issues.append(warning(where, message))
+    first, second, third, last = COUNTS
+    for is_wrong, level, key, relation, other in (
+        (total < visual, ERROR, second, "less", third),
+        (backbone < visual, ERROR, last, "less", third),
+        (visual <= total < backbone, WARNING, second, "less", last),
+        (trainable > total, WARNING, first, "more", second),
+    ):
+        if is_wrong:
+            message = (
+                f"{key} ({record[key]}) is {relation} than {other} ({record[other]})"
+            )
+            issues.append(Issue(level, where, message))
     return issues
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from array import array
 from dataclasses import dataclass
-from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -38,9 +39,7 @@ class FoldError(JSONError):
 
 
 def read_folds(reader: Reader) -> Any:
-    """Return the value of "predictions": if it is a list, a float64 (N, C) or a
-    `Defect` for each fold.
-    """
+    """Return "predictions"; of a list, a float64 (N, C) or `Defect` for each fold."""
     if reader.peek() != "[":
         return reader.value()
     folds = []
@@ -57,62 +56,45 @@ def _read_fold(reader: Reader, fold: int, most: int) -> np.ndarray | Defect:
     if reader.peek() != "[":
         reader.value()
         return Defect(EMPTY)
-    parts: list[np.ndarray] = []
-    defect = None
-    count = 0  # rows
-    columns = None
+    numbers = array("d")
+    fault = ""
+    columns = count = 0  # count: of rows
     try:
-        for rows in reader.lists():
-            if defect is None:
-                part = _matrix(rows, count, columns)
-                if isinstance(part, Defect):
-                    defect = part
-                else:
-                    parts.append(part)
-                    columns = part.shape[1]
-                    most -= part.size
-            if most < 0:
+        for _ in reader.elements(most=math.inf):
+            row = reader.value()
+            if not fault:
+                fault = _add_row(numbers, row, count, columns)
+                columns = columns or len(numbers)
+            if len(numbers) > most:
                 raise JSONError(f"more than {MOST:,} numbers in a task")
-            count += len(rows)
+            count += 1
     except JSONError as error:
         raise FoldError(f"row {count}: {error}", fold) from None
-    if defect:
-        return defect
-    if not parts:
-        return Defect(EMPTY)
-    return np.concatenate(parts)
+    if fault or not count:
+        return Defect(fault or EMPTY)
+    return np.frombuffer(numbers).reshape(count, columns)
 
 
-def _matrix(rows: list[Any], first: int, columns: int | None) -> np.ndarray | Defect:
-    """Return decoded rows as an array; `first` is the number of the first one,
-    `columns` the number of columns of earlier ones.
-    """
-    if set(map(type, rows)) == {list}:
-        columns_here = columns or len(rows[0])
-        numbers = list(chain.from_iterable(rows))
-        are_equal = set(map(len, rows)) == {columns_here}
-        are_numbers = set(map(type, numbers)) <= {float, int}
-        if numbers and are_equal and are_numbers:
-            try:
-                return np.array(numbers, np.float64).reshape(-1, columns_here)
-            except OverflowError:
-                pass
-    return Defect(_first_fault(rows, first, columns))
-
-
-def _first_fault(rows: list[Any], first: int, columns: int | None) -> str:
-    for number, row in enumerate(rows, first):
-        if type(row) is not list or not row:
-            return f"row {number} must be a non-empty list of probabilities, got {kind(row)}"
-        columns = columns or len(row)
-        if len(row) != columns:
-            return f"row {number} has {len(row)} columns, row 0 has {columns}"
-        for column, value in enumerate(row):
-            if type(value) not in (float, int):
-                return f"row {number}, column {column}: {show(value)} is not a number"
-            if type(value) is int and abs(value).bit_length() > 1000:
-                return f"row {number}, column {column}: an integer is too large to be a probability"
-    return f"rows from {first} on cannot be read"
+def _add_row(numbers: array, row: Any, number: int, columns: int) -> str:
+    """Append a decoded row, or return its fault; `columns` are those of row 0."""
+    if type(row) is not list or not row:
+        return (
+            f"row {number} must be a non-empty list of probabilities, got {kind(row)}"
+        )
+    if columns and len(row) != columns:
+        return f"row {number} has {len(row)} columns, row 0 has {columns}"
+    if set(map(type, row)) <= {float, int}:
+        try:
+            numbers.fromlist(row)
+            return ""
+        except OverflowError:
+            pass
+    for column, value in enumerate(row):
+        if type(value) not in (float, int):
+            break
+        if type(value) is int and abs(value).bit_length() > 1000:
+            return f"row {number}, column {column}: an integer is too large to be a probability"
+    return f"row {number}, column {column}: {show(value)} is not a number"
 
 
 def fold_faults(fold: np.ndarray) -> list[str]:

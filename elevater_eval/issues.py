@@ -12,9 +12,7 @@ ERROR, WARNING = "error", "warning"
 
 @dataclass(frozen=True)
 class Issue:
-    """One finding: `level` is "error" or "warning", `where` names the file and, if it
-    has them, task and seed.
-    """
+    """One finding: "error" or "warning", and the file, task and seed if it has them."""
 
     level: str
     where: str

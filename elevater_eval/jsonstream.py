@@ -5,11 +5,12 @@ text or one tree of objects.
 from __future__ import annotations
 
 import codecs
+import itertools
 import json
 import re
 from collections import Counter
 from collections.abc import Iterator
-from typing import Any, BinaryIO
+from typing import IO, Any
 
 from toolkit.common.text import printable
 
@@ -19,7 +20,6 @@ LONGEST = 1 << 26  # characters of a value that is decoded whole
 # of an object and a list that are walked through
 MOST_KEYS, MOST_ELEMENTS = 1_000, 10_000
 SPACE = re.compile(r"[ \t\r\n]*")
-CLOSED_TWICE = re.compile(r"\][ \t\r\n]*\]")
 
 
 class JSONError(ValueError):
@@ -27,13 +27,12 @@ class JSONError(ValueError):
 
 
 class Reader:
-    """A cursor in JSON text. Its user decides which values are decoded whole (`value`)
-    and which are walked through. Text that `json` accepts beyond the standard is kept
-    as faults: NaN and infinities, which become floats so that their position can be
-    named, and keys that occur more than once in an object.
+    """A cursor in JSON text; values are decoded whole (`value`) or walked through. Text
+    that `json` accepts beyond the standard is kept as faults: NaN and infinities, which
+    become floats, and keys that occur more than once in an object.
     """
 
-    def __init__(self, stream: BinaryIO, block: int = BLOCK) -> None:
+    def __init__(self, stream: IO[bytes], block: int = BLOCK) -> None:
         self._stream = stream
         self._block = block
         self._utf8 = codecs.getincrementaldecoder("utf-8")("strict")
@@ -80,9 +79,7 @@ class Reader:
     def members(self) -> Iterator[str]:
         """Yield the next object's keys; read each value before the next key."""
         seen: set[str] = set()
-        if self._is_empty("{}"):
-            return
-        while True:
+        for _ in self._items("{}"):
             if self.peek() != '"':
                 self._take('"')
             key = self.value()
@@ -94,35 +91,13 @@ class Reader:
                 self._add_repeated(key)
             seen.add(key)
             yield key
-            if self._take(",}") == "}":
-                return
 
-    def elements(self) -> Iterator[int]:
+    def elements(self, most: float = MOST_ELEMENTS) -> Iterator[int]:
         """Yield the next list's positions; read each element before the next."""
-        if self._is_empty("[]"):
-            return
-        for position in range(MOST_ELEMENTS + 1):
+        for position in self._items("[]"):
+            if position > most:
+                raise self._error(f"a list has more than {most:,} elements", self._at)
             yield position
-            if self._take(",]") == "]":
-                return
-        raise self._error(f"a list has more than {MOST_ELEMENTS:,} elements", self._at)
-
-    def lists(self) -> Iterator[list[Any]]:
-        """Yield the elements of a list of lists, decoded, one or many at a time."""
-        if self._is_empty("[]"):
-            return
-        singly_until = 0  # up to this character, elements are decoded one by one
-        while True:
-            elements = None
-            if self.peek() == "[" and self._passed + self._at >= singly_until:
-                end = self._end_of_lists()
-                elements = self._decode_lists(end)
-                singly_until = self._passed + end
-            if elements is None:
-                elements = [self.value()]
-            yield elements
-            if self._take(",]") == "]":
-                return
 
     def end(self) -> None:
         """Raise JSONError if anything but white space follows."""
@@ -135,35 +110,16 @@ class Reader:
         self._faults.clear()
         return faults
 
-    def _end_of_lists(self) -> int:
-        """Return the end of the lists, or of the last that may be whole."""
-        if len(self._text) - self._at < self._block // 2:
-            self._more()
-        end = CLOSED_TWICE.search(self._text, self._at)
-        if end:
-            return end.start() + 1
-        return self._text.rfind("]", self._at) + 1
-
-    def _decode_lists(self, end: int) -> list[Any] | None:
-        """Decode the lists up to a position; None if it is within a string or a nested
-        list, or the text is damaged.
-        """
-        try:
-            elements = self._json.decode(f"[{self._text[self._at : end]}]")
-        except (ValueError, RecursionError):
-            return None
-        if not elements:
-            return None
-        self._at = end
-        return elements
-
-    def _is_empty(self, brackets: str) -> bool:
-        """Read an opening bracket, and return if the closing one followed."""
+    def _items(self, brackets: str) -> Iterator[int]:
+        """Yield the positions of what is between brackets and commas."""
         self._take(brackets[0])
-        if self.peek() != brackets[1]:
-            return False
-        self._take(brackets[1])
-        return True
+        if self.peek() == brackets[1]:
+            self._at += 1
+            return
+        for position in itertools.count():
+            yield position
+            if self._take("," + brackets[1]) == brackets[1]:
+                return
 
     def _take(self, expected: str) -> str:
         found = self.peek()

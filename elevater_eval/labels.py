@@ -13,6 +13,7 @@ import numpy as np
 
 from elevater_eval.tasks import Root, TaskInfo
 from toolkit.common.structured import read_json
+from toolkit.common.text import nonblank_lines
 
 LABELS = re.compile(r"\d+(,\d+)*")
 # marks test sets whose images are not in ELEVATER's order; `datasets prepare` writes it
@@ -32,15 +33,13 @@ def read_labels(root: Root, task: TaskInfo) -> Labels:
     """Return the test labels of a task under the data root: IRIS in the order of lines,
     COCO by ascending image id.
 
-    Raises:
-        FileNotFoundError: a file does not exist. ValueError: a file is wrong; the
-        message names it and the line.
+    Raises FileNotFoundError, or ValueError that names the file and the line.
     """
     index = Path(root) / task.test_index
     if task.format == "iris":
         rows = _read_iris(index)
         if task.labelmap:
-            classes = len(_lines(Path(root) / task.labelmap))
+            classes = len(nonblank_lines(_read(Path(root) / task.labelmap)))
         else:
             classes = 1 + max(chain.from_iterable(rows), default=0)
     elif task.format == "coco":
@@ -60,11 +59,8 @@ def read_labels(root: Root, task: TaskInfo) -> Labels:
 
 def order_note(root: Root, task: TaskInfo) -> tuple[str, bool]:
     """Return why predictions on a task's test set below the data root cannot be
-    submitted, "" if they can.
-
-    Returns:
-        (message, True if the test images are others than ELEVATER's, False if they are
-        in another order alone)
+    submitted, "" if they can; and if the test images are others than ELEVATER's, not
+    only in another order.
     """
     marker = (Path(root) / task.test_index).parent / ORDER_FILE
     if not marker.is_file():
@@ -97,22 +93,13 @@ def _check_rows(
 
 
 def _read_iris(path: Path) -> list[list[int]]:
-    """Read `<path> <label>[,<label>...]` lines; one without labels is a negative image.
-
-    Paths may hold spaces.
-    """
+    """Return the labels of lines `<path> <label>[,<label>...]`, which may lack."""
     rows = []
-    for line in _lines(path):
+    for line in nonblank_lines(_read(path)):
         image, _, field = line.rpartition(" ")
         labels = field.split(",") if image and LABELS.fullmatch(field) else []
         rows.append([int(label) for label in labels])
     return rows
-
-
-def _lines(path: Path) -> list[str]:
-    """Return the lines of a file that are not empty, without white space around them."""
-    lines = [line.strip() for line in _read(path).split("\n")]
-    return [line for line in lines if line]
 
 
 def _read_coco(path: Path) -> tuple[list[list[int]], int]:

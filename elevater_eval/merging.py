@@ -109,10 +109,7 @@ def uneven_seeds(entries: Sequence[PredictionFile]) -> list[tuple[str, str]]:
 
 
 def _most_frequent(values: list[Any]) -> Any:
-    """Return the most frequent value; of several, the longest tuple, then the first.
-
-    None if there is no value.
-    """
+    """Return the most frequent value; of several, the longest tuple, then the first."""
     counts = Counter(values)
 
     def rank(value: Any) -> tuple[int, int]:

@@ -41,15 +41,13 @@ def mean_per_class(targets: ArrayLike, probabilities: ArrayLike) -> float:
     if targets.ndim == 2:
         indicators = _indicators(targets, scores)
         if (indicators.sum(axis=1) != 1).any():
-            message = (
+            raise ValueError(
                 "mean-per-class: every row of one-hot targets must hold exactly one 1"
             )
-            raise ValueError(message)
         labels = indicators.argmax(axis=1)
     else:
         labels = _labels(targets, scores)
-    present, position = np.unique(labels, return_inverse=True)
-    hits = scores[:, present].argmax(axis=1) == position
+    hits, position = class_hits(labels, scores)
     recalls = np.bincount(position, weights=hits) / np.bincount(position)
     return float(np.mean(recalls))
 
@@ -93,8 +91,7 @@ def roc_auc(targets: ArrayLike, probabilities: ArrayLike) -> float:
     targets = np.asarray(targets)
     if targets.ndim == 2 and scores.shape[1] > 2:
         targets = _indicators(targets, scores)
-        constant = targets.min(axis=0) == targets.max(axis=0)
-        one_sided = np.flatnonzero(constant)
+        one_sided = np.flatnonzero(targets.min(axis=0) == targets.max(axis=0))
         if one_sided.size:
             message = f"roc_auc: column {one_sided[0]} of targets holds only one class; both 0 and 1 are needed"
             raise ValueError(message)
@@ -104,10 +101,9 @@ def roc_auc(targets: ArrayLike, probabilities: ArrayLike) -> float:
         raise ValueError(message)
     labels = _labels(targets, scores)
     if labels.min() == labels.max():
-        message = (
+        raise ValueError(
             f"roc_auc: targets hold only class {labels[0]}; both 0 and 1 are needed"
         )
-        raise ValueError(message)
     return float(roc_auc_score(labels, scores[:, 1]))
 
 
@@ -122,9 +118,8 @@ METRICS = {
 def _sklearn_metrics() -> ModuleType:
     """Return sklearn.metrics, imported when it is first used.
 
-    The import leaves Python's global generator as it is, although rich, which sklearn
-    imports, draws from it: the state in a training's checkpoint must not depend on when
-    that is.
+    rich, which sklearn imports, draws from Python's global generator, whose state in a
+    checkpoint must not depend on when that is.
     """
     state = random.getstate()
     import sklearn.metrics
@@ -143,8 +138,7 @@ def known(name: str, table: Mapping[str, object], what: str) -> None:
     """Raise ValueError if `name` is not in `table`; the message lists its names."""
     if name not in table:
         hint = f"{did_you_mean(name, table, cutoff=0.5)} ".lstrip()
-        names = ", ".join(table)
-        raise ValueError(f"unknown {what} {name!r}; {hint}known: {names}")
+        raise ValueError(f"unknown {what} {name!r}; {hint}known: {', '.join(table)}")
 
 
 def top5(targets: ArrayLike, probabilities: ArrayLike) -> float:
@@ -198,6 +192,14 @@ EXTRA = {
 }
 
 
+def class_hits(labels: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return (N,) if an image's class has the highest score of those that occur in
+    `labels` (N,), and the position (N,) of its class among them.
+    """
+    present, position = np.unique(labels, return_inverse=True)
+    return scores[:, present].argmax(axis=1) == position, position
+
+
 def _confusion(
     targets: ArrayLike, probabilities: ArrayLike
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -218,8 +220,9 @@ def _scores(probabilities: ArrayLike) -> np.ndarray:
         message = f"probabilities must have shape (images, classes) and not be empty, got {scores.shape}"
         raise ValueError(message)
     if scores.dtype.kind not in "fiu":
-        kind = f"got dtype {scores.dtype}"
-        raise ValueError(f"probabilities must be real numbers, {kind}")
+        raise ValueError(
+            f"probabilities must be real numbers, got dtype {scores.dtype}"
+        )
     if not np.isfinite(scores).all():
         raise ValueError("probabilities hold NaN or infinity")
     return scores

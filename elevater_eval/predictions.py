@@ -36,16 +36,13 @@ def write_predictions(
     seed: int,
     probabilities: ArrayLike,
 ) -> Path:
-    """Write a prediction file, whole or not at all, and return its path. Its folder is
-    made.
+    """Write a prediction file, whole or not at all, and return its path.
 
     Args:
         probabilities: (N, C); rows in the order of the test index (IRIS: its lines;
             COCO: ascending image id), columns in the order of the labels.
 
-    Raises:
-        ValueError: probabilities are not finite numbers in [0, 1], or names or counts
-            would make an invalid file.
+    Raises ValueError if these are not in [0, 1], or the file would not be valid.
     """
     path = Path(path)
     head = {
@@ -69,10 +66,7 @@ def write_predictions(
 
 
 def _checked(path: Path, values: np.ndarray) -> np.ndarray:
-    """Return probabilities rounded to six decimals, as float64.
-
-    Raises ValueError naming the first that is none.
-    """
+    """Return probabilities rounded to six decimals, as float64, or raise ValueError."""
     if values.ndim != 2 or 0 in values.shape or values.dtype.kind not in "fiu":
         needed = "probabilities must be numbers of shape (images, classes)"
         raise ValueError(f"{path}: {needed}, got {values.dtype} {values.shape}")
@@ -86,10 +80,7 @@ def _checked(path: Path, values: np.ndarray) -> np.ndarray:
 
 
 def read_predictions(path: str | Path) -> PredictionFile:
-    """Read a prediction file.
-
-    Raises InvalidSubmissionError (a ValueError) naming all that is wrong with its form.
-    """
+    """Read a prediction file; InvalidSubmissionError names all that is wrong."""
     return _valid(*read_file(Path(path)))
 
 
@@ -122,11 +113,10 @@ def rounded(values: np.ndarray) -> np.ndarray:
 
 
 def rows_as_text(values: np.ndarray) -> str:
-    """Return the matrix (N, C) of numbers in [0, 1] as the text ``[a,b],[c,d]``,
-    rounded; equal to that of `json`.
+    """Return the matrix (N, C) of numbers in [0, 1], rounded, as ``[a,b],[c,d]``.
 
-    A large matrix takes a fifth of the time of `json`: each of its numbers is one of
-    1,000,001 texts.
+    A large one takes a fifth of the time of `json`, whose text is equal: each number
+    is one of 1,000,001 texts.
     """
     if values.size < LARGE:
         text = json.dumps(rounded(values).tolist(), separators=(",", ":"))

@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Collection, Iterable, Iterator
 from itertools import chain
 from pathlib import Path
-from typing import IO, Any, BinaryIO, cast
+from typing import IO, Any, cast
 
 from tqdm import tqdm
 from tqdm.utils import CallbackIOWrapper
@@ -45,8 +45,7 @@ def read_entries(sources: Sources, only: Only = None) -> Iterator[Found]:
     `combine` takes, its files merged by task.
 
     With `only`, prediction files of other tasks are skipped. Damage is returned, never
-    raised; a path that does not exist raises FileNotFoundError. On a terminal, a bar
-    shows how much is read.
+    raised; a path that does not exist raises FileNotFoundError.
     """
     paths = path_list(sources)
     if len(paths) == 1 and paths[0].is_file():
@@ -169,10 +168,7 @@ def _read_zip(path: Path) -> Iterator[Found]:
 
 
 def _member_fault(archive: zipfile.ZipFile) -> str:
-    """Return why an archive is no submission, "" if it may be one.
-
-    Its checksum is checked before it is read.
-    """
+    """Return why an archive, whose checksum is checked, is no submission, or ""."""
     names = archive.namelist()
     if names != [MEMBER]:
         found = ", ".join(map(repr, names[:MEMBERS_NAMED])) or "none"
@@ -191,9 +187,7 @@ def _member_fault(archive: zipfile.ZipFile) -> str:
 def _read_submission(
     stream: IO[bytes], size: int, name: str, where: str
 ) -> Iterator[Found]:
-    """Yield the entries below "data" of a submission's text, and at the end the issues
-    of the whole.
-    """
+    """Yield the entries of a submission's text, and last the issues of the whole."""
     record: Record = {}
     issues: Issues = []
     with _progress(size, name) as bar:
@@ -247,9 +241,7 @@ def _read_entry(reader: Reader, record: Record, position: int, where: str) -> Fo
 
 
 def _read_record(reader: Reader, record: Record) -> Any:
-    """Return the next value; an object is read into `record`, which holds the part
-    before the damage, if there is any.
-    """
+    """Return the next value; an object is read into `record`, up to a damage."""
     if reader.peek() != "{":
         return reader.value()
     for key in reader.members():
@@ -271,9 +263,7 @@ def _damage_issue(damage: JSONError, record: Record, where: str) -> Issue:
 
 
 def _first_member(path: Path, keys: Collection[str]) -> tuple[str | None, Any]:
-    """Return the first of `keys` in a file's object with its value (not that of
-    "data"), or (None, None).
-    """
+    """Return the first of `keys` in a file's object and its value, or (None, None)."""
     with path.open("rb") as stream:
         reader = Reader(stream, block=1 << 12)
         try:
@@ -288,11 +278,11 @@ def _first_member(path: Path, keys: Collection[str]) -> tuple[str | None, Any]:
     return None, None
 
 
-def _counted(stream: IO[bytes], bar: tqdm | None) -> BinaryIO:
+def _counted(stream: IO[bytes], bar: tqdm | None) -> IO[bytes]:
     """Return a stream that moves the bar, if there is one, as it is read."""
     if bar is None:
-        return cast(BinaryIO, stream)
-    return cast(BinaryIO, CallbackIOWrapper(bar.update, stream))
+        return stream
+    return cast(IO[bytes], CallbackIOWrapper(bar.update, stream))
 
 
 def _progress(total: int, what: str) -> tqdm:

@@ -37,9 +37,8 @@ def score(
     `metrics.EXTRA`, each task has ``"extra"``: for each name its value for each seed
     and their mean, or None for a multilabel task.
 
-    Raises:
-        InvalidSubmissionError: predictions or labels cannot be used; it names all
-        faults. ValueError: no task is left to score, or a name is unknown.
+    Raises InvalidSubmissionError with all faults of predictions and labels, ValueError
+    if no task is left to score, or a name is unknown.
     """
     tasks = load_tasks() if tasks is None else tasks
     for name in extra:
@@ -119,9 +118,7 @@ def _record(
 def _extra(
     name: str, entry: PredictionFile, task: TaskInfo, labels: Labels
 ) -> Record | None:
-    """Return ``{"scores", "score"}``: a number, or a list over the classes, for each
-    seed and as the mean over seeds.
-    """
+    """Return ``{"scores", "score"}``, of each seed and the mean: numbers or lists."""
     if task.label_kind != "multiclass":
         return None
     metric = metrics.EXTRA[name]

@@ -34,19 +34,17 @@ def combine(
 ) -> Path:
     """Merge prediction files into the submission `out` and return its path.
 
-    Tasks are sorted by name and seeds ascending, so equal input gives equal bytes.
+    Equal input gives equal bytes: tasks are sorted by name and seeds ascending.
 
     Args:
-        sources: one or several of: a run's folder (its predictions/ is taken), a folder
-            of prediction files, a file.
+        sources: runs' folders (predictions/ is taken), folders of files, files.
         root: data root; a warning is logged for each task whose test images there are
             not in ELEVATER's order. Those of another split are an error.
         allow_partial: tasks may differ in their seeds.
 
     Raises:
         InvalidSubmissionError: files do not agree in all but seeds, predictions and
-            `num_trainable_params` (which is averaged), or tasks in their seeds. It
-            names them, and nothing is written.
+            `num_trainable_params` (which is averaged), or tasks in their seeds.
         FileNotFoundError: there are no prediction files.
     """
     files = prediction_files(sources)

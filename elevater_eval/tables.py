@@ -27,9 +27,7 @@ def scores(result: Record) -> str:
 
 
 def extras(result: Record, names: Sequence[str]) -> str:
-    """Return the extra metrics of the result of `score`; of one with a value for each
-    class, the lowest and its class.
-    """
+    """Return `score`'s extra metrics; of lists over classes the lowest value."""
     rows = []
     for record in result["tasks"]:
         cells = [_extra(record["extra"][name]) for name in names]

@@ -32,10 +32,7 @@ Tasks = Mapping[str, TaskInfo]
 
 
 def load_tasks(path: str | Path = TASKS_FILE) -> dict[str, TaskInfo]:
-    """Return the tasks of a table, by name.
-
-    Fields that this package does not use are ignored.
-    """
+    """Return the tasks of a table, by name; unknown fields are ignored."""
     known = {field.name for field in fields(TaskInfo)}
     tasks = {}
     for name, record in read_json(path).items():

@@ -40,12 +40,11 @@ def validate(
     leaderboard: bool = False,
     tasks: Tasks | None = None,
 ) -> Issues:
-    """Return all that is wrong with a submission, or with prediction files and folders
-    of them.
+    """Return all that is wrong with a submission, or prediction files and folders.
 
     Sizes are those of the table of tasks, or of the index files if a data `root` is
-    given. An entry that is well formed but not complete for the leaderboard is a
-    warning, and an error with `leaderboard`.
+    given. A gap of a well-formed entry for the leaderboard is a warning, and an error
+    with `leaderboard`.
     """
     return inspect(path, root, leaderboard=leaderboard, tasks=tasks)[1]
 
@@ -94,10 +93,7 @@ def check_root(root: Root) -> None:
 def labels_of(
     entry: PredictionFile, tasks: Tasks, root: Root, missing_level: str = WARNING
 ) -> tuple[Labels | None, Issues]:
-    """Return the labels of the entry's task.
-
-    A missing index file is an issue of the given level, a damaged one an error.
-    """
+    """Return the labels of the entry's task, and issues of its index file."""
     if entry.dataset_name not in tasks:
         return None, []
     try:
@@ -109,17 +105,13 @@ def labels_of(
 
 
 def order_issues(entry: PredictionFile, tasks: Tasks, root: Root | None) -> Issues:
-    """Return a warning if the entry's test set below the data root is in another order,
-    an error if it has other images.
-    """
+    """Return a warning of another order of test images, an error for other images."""
     if root is None or entry.dataset_name not in tasks:
         return []
     message, is_other_split = order_note(root, tasks[entry.dataset_name])
     if not message:
         return []
-    if is_other_split:
-        return [error(entry.where(), message)]
-    return [warning(entry.where(), message)]
+    return [Issue(ERROR if is_other_split else WARNING, entry.where(), message)]
 
 
 def check(entry: PredictionFile, tasks: Tasks, labels: Labels | None = None) -> Issues:

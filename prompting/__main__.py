@@ -15,17 +15,19 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from prompting.answers import FORMATS, UNSURE, Answer, Sorter, Writer
+from prompting.answers import Answer, Sorter, Writer
 from toolkit.common.class_names import require_distinct
 from toolkit.common.cli import NotDone, run_command
 from toolkit.common.files import read_names
 from toolkit.common.plugins import import_file
+from toolkit.common.structured import read_yaml
 from toolkit.common.text import printable, start_log
 
 if TYPE_CHECKING:
     from prompting.predict import Predictor
 
 ZERO_SHOT = "zeroshot"  # instead of PROMPTS: no prompt
+TYPES = {"int": int, "float": float}  # of arguments
 AT_ONCE = 1024  # images whose answers are written together
 
 
@@ -35,248 +37,33 @@ def build_parser() -> argparse.ArgumentParser:
         prog="python -m prompting", description="Use a learned prompt."
     )
     commands = parser.add_subparsers(dest="command", required=True)
-    _add_predict(commands)
-    _add_serve(commands)
-    _add_export(commands)
-    _add_push(commands)
-    _add_convert(commands)
+    table = read_yaml(Path(__file__).with_name("commands.yaml"))
+    for run in (run_predict, run_serve, run_export, run_push, run_convert):
+        name = run.__name__.removeprefix("run_")
+        texts = table[name]
+        command = commands.add_parser(
+            name, help=texts["help"], description=texts["description"]
+        )
+        command.set_defaults(run=run)
+        for arguments in texts["arguments"]:
+            for flag, given in arguments.items():
+                if "type" in given:
+                    given = given | {"type": TYPES[given["type"]]}
+                command.add_argument(flag, **given)
     return parser
-
-
-def _add_predict(commands) -> None:
-    parser = commands.add_parser(
-        "predict",
-        help="classify images",
-        description="Classify images with a learned prompt.",
-    )
-    parser.set_defaults(run=run_predict)
-    _add_prompt(parser)
-    add = parser.add_argument
-    add(
-        "images",
-        metavar="IMAGE_OR_FOLDER",
-        nargs="+",
-        help="image files, or folders of them",
-    )
-    add(
-        "--format",
-        choices=FORMATS,
-        default="text",
-        help="text (default), csv, or JSON: a list, or jsonl: a line each",
-    )
-    add(
-        "--json",
-        dest="format",
-        action="store_const",
-        const="json",
-        help="the same as --format json",
-    )
-    add(
-        "--top",
-        type=int,
-        default=5,
-        metavar="K",
-        help="the K most probable classes (default 5)",
-    )
-    add(
-        "--threshold",
-        type=float,
-        default=0.0,
-        metavar="P",
-        help=f"below this probability the answer is {UNSURE!r}",
-    )
-    add(
-        "--sort-into",
-        metavar="DIR",
-        default="",
-        help="link each image into DIR/<class>/; nothing is overwritten",
-    )
-    add(
-        "--copy",
-        action="store_true",
-        help="with --sort-into: copies in the place of links",
-    )
-    _add_device(parser)
-
-
-def _add_serve(commands) -> None:
-    parser = commands.add_parser(
-        "serve",
-        help="classify uploaded images over HTTP",
-        description="Serve a learned prompt: POST /predict (images, and classes if they are others), GET /classes and "
-        "/health, and a page at / for trying it. Only uploads are read.",
-    )
-    parser.set_defaults(run=run_serve)
-    _add_prompt(parser)
-    add = parser.add_argument
-    add(
-        "--host",
-        default="127.0.0.1",
-        help="the address to listen on; default: %(default)s, this machine alone",
-    )
-    add("--port", type=int, default=8000, help="default: %(default)s; 0: a free one")
-    add(
-        "--max-images",
-        type=int,
-        default=16,
-        metavar="N",
-        help="images a request may hold (default %(default)s)",
-    )
-    add(
-        "--max-megabytes",
-        type=int,
-        default=32,
-        metavar="N",
-        help="size of a request (default %(default)s)",
-    )
-    _add_device(parser)
-
-
-def _add_push(commands) -> None:
-    parser = commands.add_parser(
-        "push",
-        help="share a prompt on the Hugging Face Hub",
-        description="Upload prompts.safetensors and a generated model card. The token is that of `hf auth login` or "
-        "HF_TOKEN; afterwards hf:USER/NAME takes the place of PROMPTS in all commands.",
-    )
-    parser.set_defaults(run=run_push)
-    add = parser.add_argument
-    add(
-        "prompts",
-        metavar="PROMPTS",
-        help="the run's folder, whose scores enter the card, or its prompts.safetensors",
-    )
-    add(
-        "repository",
-        metavar="USER/NAME",
-        help="the model on the Hub; made if it is not there",
-    )
-    add("--private", action="store_true", help="make the model private")
-    add(
-        "--license",
-        default="",
-        help="of the prompt, such as mit or cc-by-4.0, for the card",
-    )
-
-
-def _add_export(commands) -> None:
-    parser = commands.add_parser(
-        "export",
-        help="write an ONNX model",
-        description="Write the prompted model for fixed classes as ONNX: normalised images in, probabilities out.",
-    )
-    parser.set_defaults(run=run_export)
-    _add_prompt(parser)
-    parser.add_argument("out", metavar="OUT.onnx", help="the file to write")
-
-
-def _add_convert(commands) -> None:
-    parser = commands.add_parser(
-        "convert",
-        help="read and write prompts of official implementations",
-        description="Checkpoints of CoOp, CoCoOp (its context), KgCoOp, ProGrad, IVLP, MaPLe, PromptSRC and the "
-        "reference MVLPT into prompts.safetensors, and back. Nothing in them is executed.",
-    )
-    parser.set_defaults(run=run_convert)
-    add = parser.add_argument
-    add(
-        "source",
-        metavar="IN",
-        help="a checkpoint, prompts.safetensors, or the folder of a run",
-    )
-    add(
-        "target",
-        metavar="OUT",
-        help="OUT.safetensors, or OUT.pth.tar for the official names",
-    )
-    add(
-        "--load-epoch",
-        type=int,
-        default=None,
-        help="of a run's folder; default: the best",
-    )
-    position_help = "of the class name, if neither the method nor IN's path tells it"
-    add(
-        "--position",
-        choices=("front", "middle", "end"),
-        default=None,
-        help=position_help,
-    )
-    add(
-        "--backbone",
-        default="",
-        help="the backbone of the prompt, stored in OUT.safetensors",
-    )
-    add(
-        "--classes",
-        default="",
-        help="the classes of the training, comma separated, stored in OUT.safetensors",
-    )
-
-
-def _add_prompt(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments for the prompt, its backbone and the classes."""
-    add = parser.add_argument
-    add(
-        "prompts",
-        metavar="PROMPTS",
-        help="prompts.safetensors, or the run's folder that holds it; zeroshot: none",
-    )
-    add(
-        "--import",
-        dest="imports",
-        action="append",
-        default=[],
-        metavar="FILE.py",
-        help="a file that registers kinds of prompts; may be given again",
-    )
-    add(
-        "--classes",
-        default="",
-        help="names to choose among, comma separated, or @FILE, a name a line; default: those of the training",
-    )
-    add(
-        "--task",
-        default=None,
-        help="take the classes of this task, if the prompt was trained on several; "
-        "with --classes, the name that SoftCPT makes words of",
-    )
-    add(
-        "--backbone",
-        default=None,
-        help="name, file, folder or Hub id of the backbone; default: what PROMPTS says",
-    )
-    pretrained_help = (
-        "its weights: a tag of open_clip, or a file; default: what PROMPTS says"
-    )
-    add("--pretrained", default=None, metavar="TAG_OR_FILE", help=pretrained_help)
-    add(
-        "--template",
-        default="",
-        help='with zeroshot: the sentence around class names (default "a photo of a {}.")',
-    )
-    add(
-        "--force",
-        action="store_true",
-        help="use class names whose words the backbone does not know",
-    )
-
-
-def _add_device(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--device",
-        default="",
-        help="cpu, cuda, cuda:1, ...; default: cuda if there is one",
-    )
 
 
 def run_convert(args: argparse.Namespace) -> None:
     """Write the prompt in the other form, and its description to standard output."""
+    from prompting.backbones.loading import load_backbone
+    from prompting.backbones.names import is_path
     from prompting.checkpoints.foreign import convert
 
     metadata: dict = {}
-    if args.backbone:
-        metadata |= backbone_metadata(args.backbone)
+    if args.backbone and is_path(args.backbone):
+        metadata |= load_backbone(args.backbone).record(args.backbone)
+    elif args.backbone:
+        metadata |= {"backbone": args.backbone, "backbone_is_path": False}
     classes = _split_names(args.classes)
     if classes:
         metadata["classes"] = {"converted": classes}
@@ -286,21 +73,9 @@ def run_convert(args: argparse.Namespace) -> None:
     sys.stdout.write(f"{args.target}: {description}\n")
 
 
-def backbone_metadata(name: str) -> dict:
-    """Return the entries of a prompt's file about a backbone: the name, and of a file
-    or folder the fingerprint of its weights.
-    """
-    from prompting.backbones.loading import load_backbone
-    from prompting.backbones.names import is_path
-
-    if not is_path(name):
-        return {"backbone": name, "backbone_is_path": False}
-    return load_backbone(name).record(name)
-
-
 def load_predictor(args: argparse.Namespace, device: str = "cpu") -> Predictor:
     """Return the predictor; ValueError if an option has no effect or is missing."""
-    from prompting.predict import load, load_zero_shot
+    from prompting.predict import TEMPLATE, load, load_zero_shot
 
     if args.prompts != ZERO_SHOT:
         if args.template:
@@ -316,16 +91,8 @@ def load_predictor(args: argparse.Namespace, device: str = "cpu") -> Predictor:
         )
     if not _split_names(args.classes):
         raise ValueError(f"{ZERO_SHOT} needs --classes, the names to choose among")
-    options = {}
-    if args.template:
-        options["template"] = args.template
-    return load_zero_shot(
-        args.backbone or "pocket",
-        args.pretrained,
-        device=device,
-        force=args.force,
-        **options,
-    )
+    backbone, template = args.backbone or "pocket", args.template or TEMPLATE
+    return load_zero_shot(backbone, args.pretrained, template, device, args.force)
 
 
 def run_export(args: argparse.Namespace) -> None:

@@ -16,7 +16,6 @@ from typing import TextIO
 
 from toolkit.common.text import printable, spreadsheet_text
 
-FORMATS = ("text", "csv", "jsonl", "json")
 UNSURE = "unsure"
 _LONGEST_NAME = 100  # characters of a folder
 _UNSAFE = re.compile(r'[\x00-\x1f\x7f/\\:*?"<>|]')

@@ -25,38 +25,7 @@ CARD = "README.md"
 MAX_SHOWN_CLASSES = 50
 _REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
 
-CARD_TEXT = """---
-library_name: mvlpt
-pipeline_tag: zero-shot-image-classification
-tags:
-- clip
-- prompt-learning
-{license}---
-
-# {name}
-
-A learned prompt for a frozen CLIP model: {parameters:,} numbers, not the model itself.
-
-| | |
-|---|---|
-{entries}
-
-## Use
-
-```bash
-pip install 'mvlpt[hub]'
-mvlpt-predict hf:{repository} photo.jpg
-```
-
-```python
-import prompting
-
-predictor = prompting.load("hf:{repository}")
-predictor.predict(["photo.jpg"])  # for each image the (class, probability) pairs, the most probable first
-```
-
-The file is safetensors: loading it executes nothing.
-"""
+CARD_TEXT = Path(__file__).with_name("model_card.md")
 
 
 def push(
@@ -136,7 +105,7 @@ def model_card(file: Path, repository: str, license_name: str = "") -> str:
         f"| {_cell(key)} | {_cell(value)} |" for key, value in entries.items() if value
     ]
     license_line = f"license: {json.dumps(license_name)}\n" if license_name else ""
-    return CARD_TEXT.format(
+    return CARD_TEXT.read_text(encoding="utf-8").format(
         license=license_line,
         name=repository.partition("/")[2],
         parameters=sum(parameter.numel() for parameter in prompt.parameters()),

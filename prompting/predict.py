@@ -264,7 +264,12 @@ class Predictor:
             return names, None
         if classes is None:
             return names, torch.arange(len(names))
-        return names, torch.tensor([_row(name, trained) for name in names])
+        for name in names:
+            if name not in trained:
+                raise ValueError(
+                    f"the prompt has parameters for each of its own classes; {name!r} is none of them"
+                )
+        return names, torch.tensor([trained.index(name) for name in names])
 
     def _check_words(self, names: list[str], accepted: bool) -> None:
         """Raise ValueError for two names that are the same text to CLIP, or words that
@@ -442,15 +447,6 @@ def _checked_preprocessing(value: object) -> dict:
                 f"its {key} {chosen[:40]!r} is none of {', '.join(choices)}"
             )
     return dict(value)
-
-
-def _row(name: str, trained: list[str]) -> int:
-    """Return a class's row of class-specific contexts."""
-    if name not in trained:
-        raise ValueError(
-            f"the prompt has parameters for each of its own classes; {name!r} is none of them"
-        )
-    return trained.index(name)
 
 
 def _batches(

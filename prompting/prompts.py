@@ -19,11 +19,9 @@ PROMPT_KINDS: dict[str, type["Prompt"]] = {}
 # that register kinds beside this one
 KIND_MODULES = (
     "prompting.anchored",
-    "prompting.class_aware",
     "prompting.deep",
-    "prompting.head",
+    "prompting.name_aware",
     "prompting.representation",
-    "prompting.task_aware",
     "prompting.unified",
 )
 
@@ -159,11 +157,8 @@ def build_prompt(config: dict) -> Prompt:
     _check_names(kind, arguments)
     try:
         return PROMPT_KINDS[kind](**arguments)
-    except (
-        TypeError,
-        AttributeError,
-        RuntimeError,
-    ) as error:  # values of other kinds, or sizes beyond all memory
+    # values of other kinds, or sizes beyond all memory
+    except (TypeError, AttributeError, RuntimeError) as error:
         raise ValueError(
             f"the configuration of a {kind!r} prompt does not fit: {error}"
         ) from None

@@ -24,11 +24,10 @@ from toolkit.common.files import write_text
 
 
 def choose(matrix: Matrix, size: int, worst: bool = False) -> dict[str, list[str]]:
-    """Return for each target the size - 1 tasks that transfer best (or worst) to it,
-    best (or worst) first.
+    """Return the size - 1 tasks that transfer best (or worst) to each target, in order.
 
-    Of equals, the earlier is first. Raises ValueError if a group would be larger than
-    the number of tasks.
+    Of equals, the earlier is first. Raises ValueError for a size above the number of
+    tasks.
     """
     tasks = matrix.targets
     if not 1 <= size <= len(tasks):
@@ -64,17 +63,15 @@ def write_groups(args: argparse.Namespace) -> None:
     for size in sizes:
         groups = choose(matrix, size, args.worst)
         texts[size] = to_yaml(groups, f"{order} groups of {size}")
-    several = len(texts) > 1
+    separator = "---\n" if len(texts) > 1 else ""
     for size, text in texts.items():
-        if not args.output:
-            if several:
-                sys.stdout.write("---\n")
-            sys.stdout.write(text)
-            continue
         path = Path(args.output)
-        if several:
+        if args.output and separator:
             path = path.with_stem(f"{path.stem}_{size}")
-        write_text(path, text)
+        if args.output:
+            write_text(path, text)
+        else:
+            sys.stdout.write(separator + text)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -82,25 +79,15 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m scripts.groups", description=__doc__.splitlines()[0]
     )
-    parser.add_argument(
-        "matrix", help="CSV of scores: a row a source, a column a target"
-    )
-    order = parser.add_mutually_exclusive_group()
-    order.add_argument(
-        "--best", action="store_true", help="tasks that transfer best (the default)"
-    )
-    order.add_argument("--worst", action="store_true", help="tasks that transfer worst")
-    parser.add_argument(
-        "--size",
-        default="3",
-        help="tasks in a group with the target; several sizes, comma separated",
-    )
-    parser.add_argument(
-        "-o",
-        "--output",
-        default="",
-        help="YAML; of several sizes, each has its own: groups_2.yaml",
-    )
+    add = parser.add_argument
+    add("matrix", help="CSV of scores: a row a source, a column a target")
+    order = parser.add_mutually_exclusive_group().add_argument
+    order("--best", action="store_true", help="tasks that transfer best (the default)")
+    order("--worst", action="store_true", help="tasks that transfer worst")
+    text = "tasks in a group with the target; several sizes, comma separated"
+    add("--size", default="3", help=text)
+    text = "YAML; of several sizes, each has its own: groups_2.yaml"
+    add("-o", "--output", default="", help=text)
     args = parser.parse_args(argv)
     return run_command(lambda: write_groups(args))
 

@@ -35,14 +35,10 @@ def arguments() -> argparse.ArgumentParser:
         prog="python -m scripts.sweep", description=__doc__.splitlines()[0]
     )
     add = parser.add_argument
-    add(
-        "plan", type=Path, metavar="PLAN.yaml", help="for example one of configs/sweeps"
-    )
-    add(
-        "--output-dir",
-        default="",
-        help="default: output/<name of the plan>; all nodes must see it",
-    )
+    text = "for example one of configs/sweeps"
+    add("plan", type=Path, metavar="PLAN.yaml", help=text)
+    text = "default: output/<name of the plan>; all nodes must see it"
+    add("--output-dir", default="", help=text)
     execution.add_arguments(parser)
     return parser
 
@@ -65,8 +61,8 @@ def run_study(content: PlanFile, args: argparse.Namespace) -> int:
     """Run a plan that is a study, as scripts.study does."""
     flags = [f"--output-dir={args.output_dir}"]
     for key, value in content.study.items():
-        if isinstance(value, list):
-            value = ",".join(str(one) for one in value)
+        if isinstance(value, tuple):
+            value = ",".join(map(str, value))
         if key != "items":
             flags.append(f"--{key}={value}")
     study_args = study.arguments().parse_args([*flags, "--", *content.study["items"]])

@@ -150,6 +150,8 @@ def test_the_wheel_holds_the_two_packages_and_what_they_need(fresh):
         data = {
             "prompting/pocket/model.safetensors",
             "prompting/serve/page.html",
+            "prompting/commands.yaml",
+            "prompting/model_card.md",
             "elevater_eval/tasks.json",
         }
         assert typed | data <= files

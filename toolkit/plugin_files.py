@@ -13,7 +13,6 @@ import contextlib
 import hashlib
 import importlib
 import importlib.machinery
-import logging
 import os
 import re
 import sys
@@ -24,8 +23,6 @@ from pathlib import Path
 from types import ModuleType
 
 from toolkit.common import dassl_scripts, plugins
-
-log = logging.getLogger(__name__)
 
 REGISTRIES = {
     "dassl.engine": ("TRAINER_REGISTRY",),
@@ -44,13 +41,10 @@ NEVER_THEIRS = ("dassl", "toolkit", "__future__")
 
 @dataclass
 class PluginPackage:
-    """A folder of a user's as a package.
+    """A folder of a user's as a package."""
 
-    Attributes:
-        folder: its absolute path. failures: file -> why it could not be imported.
-    """
-
-    folder: Path
+    folder: Path  # absolute
+    # file -> why it could not be imported
     failures: dict[Path, BaseException] = field(default_factory=dict)
 
     @cached_property
@@ -61,9 +55,7 @@ class PluginPackage:
 
     @cached_property
     def builtins(self) -> dict:
-        """Return the builtins of its modules: their import statements look in the
-        folder first.
-        """
+        """Return the builtins of its modules, whose imports look in the folder first."""
 
         def import_name(name, globals=None, locals=None, fromlist=(), level=0):
             theirs = None
@@ -71,19 +63,16 @@ class PluginPackage:
                 theirs = self.module_name(name)
             if theirs is None:
                 return builtins.__import__(name, globals, locals, fromlist, level)
-            module = builtins.__import__(theirs, globals, locals, ["__name__"], 0)
+            names = fromlist or ["__name__"]
+            module = builtins.__import__(theirs, globals, locals, names, 0)
             if fromlist:
-                return builtins.__import__(theirs, globals, locals, fromlist, 0)
-            depth = name.count(".")
-            if not depth:
                 return module
-            return sys.modules[theirs.rsplit(".", depth)[0]]
+            return sys.modules[theirs.rsplit(".", name.count("."))[0]]
 
         return {**vars(builtins), "__import__": import_name}
 
     def module_name(self, name: str) -> str | None:
-        """Return the name under which a module of the folder is imported, None for one
-        that the folder lacks.
+        """Return the name that the folder's module is imported under, None without one.
 
         In a folder without subfolders `trainers.coop` is its file coop.py.
         """
@@ -106,21 +95,15 @@ class PluginPackage:
             found = file.is_file()
         return found and not plugins.is_ours(file)
 
-    def load(self) -> None:
-        """Make the package importable."""
-        if self.name in sys.modules:
-            return
-        module = ModuleType(self.name)
-        module.__path__ = [str(self.folder)]
-        sys.modules[self.name] = module
-
     def import_file(self, file: Path) -> None:
         """Import one file; its registrations replace earlier ones."""
-        self.load()
         parts = file.relative_to(self.folder).with_suffix("").parts
         name = ".".join([self.name, *parts])
         if name in sys.modules:
             return
+        if self.name not in sys.modules:
+            module = sys.modules[self.name] = ModuleType(self.name)
+            module.__path__ = [str(self.folder)]
         with names_win(self.name):
             importlib.import_module(name)
 
@@ -202,15 +185,13 @@ def import_all(pattern: re.Pattern = REGISTERS) -> None:
             raise FileNotFoundError(
                 f"--import: {path} is no Python file, and no folder of them"
             )
-        elif pattern is REGISTERS or pattern.search(_text(path)):
+        elif pattern is REGISTERS or pattern.search(dassl_scripts.read_source(path)):
             (folder,) = plugins.package_folders(path)
             package(folder).import_file(path)
 
 
 def import_dropped_in(name: str) -> None:
-    """Import a module that a user has put into trainers/ or datasets/; if it fails,
-    only its users fail.
-    """
+    """Import a user's module in trainers/ or datasets/; if it fails, only its users do."""
     if name in sys.modules:
         return
     folder = plugins.ROOT / name.partition(".")[0]
@@ -225,9 +206,7 @@ def import_dropped_in(name: str) -> None:
 
 
 def matching_files(folder: Path, pattern: re.Pattern) -> list[Path]:
-    """Return the Python files below a folder that have a pattern: first those that its
-    train.py imports, then the others by name.
-    """
+    """Return Python files that have a pattern, those that train.py imports first."""
     found = []
     for path, folders, names in os.walk(folder):
         depth = len(Path(path).relative_to(folder).parts)
@@ -236,20 +215,16 @@ def matching_files(folder: Path, pattern: re.Pattern) -> list[Path]:
         ]
         for name in sorted(names):
             file = Path(path) / name
-            if file.suffix == ".py" and pattern.search(_text(file)):
+            if file.suffix == ".py" and pattern.search(dassl_scripts.read_source(file)):
                 found.append(file)
     train = folder / "train.py"
-    text = _text(train) if train.is_file() else ""
+    text = dassl_scripts.read_source(train) if train.is_file() else ""
     first = [file for file in found if dassl_scripts.imports(text, file)]
     return first + [file for file in found if file not in first and file != train]
 
 
 def _is_searched(name: str) -> bool:
     return not name.startswith((".", "__")) and "dassl" not in name.lower()
-
-
-def _text(file: Path) -> str:
-    return file.read_text(encoding="utf-8", errors="replace")
 
 
 @contextlib.contextmanager
@@ -297,25 +272,26 @@ def note(line: str) -> None:
 def lines(names: Sequence[str]) -> list[str]:
     """Return the lines for the log of a run that uses the registered `names`."""
     found = [_replaced[name] for name in names if name in _replaced]
-    for one in PACKAGES.values():
-        for file, error in one.failures.items():
-            found.append(f"not imported: {file} ({type(error).__name__}: {error})")
+    for file, error in _failures():
+        found.append(f"not imported: {file} ({type(error).__name__}: {error})")
     return found + list(_notes)
 
 
-def raise_failure(name: str) -> None:
-    """Raise the error of the file that would have registered `name`, if there is one.
-
-    A package that is not installed is a ValueError that names it.
-    """
+def _failures() -> Iterator[tuple[Path, BaseException]]:
     for one in PACKAGES.values():
-        for file, error in one.failures.items():
-            if not re.search(
-                rf"^\s*class {re.escape(name)}\b", _text(file), re.MULTILINE
-            ):
-                continue
-            if not isinstance(error, (ImportError, SystemExit)):
-                raise error
-            raise ValueError(
-                f"{name} is in {file}, which cannot be imported: {type(error).__name__}: {error}"
-            ) from error
+        yield from one.failures.items()
+
+
+def raise_failure(name: str) -> None:
+    """Raise the error of the file that would have registered `name`, if there is one;
+    a ValueError for a package that is not installed.
+    """
+    pattern = re.compile(rf"^\s*class {re.escape(name)}\b", re.MULTILINE)
+    for file, error in _failures():
+        if not pattern.search(dassl_scripts.read_source(file)):
+            continue
+        if not isinstance(error, (ImportError, SystemExit)):
+            raise error
+        raise ValueError(
+            f"{name} is in {file}, which cannot be imported: {type(error).__name__}: {error}"
+        ) from error

@@ -40,8 +40,6 @@ from .interpolation import interpolated
 
 log = logging.getLogger(__name__)
 
-SPLITS = ("train", "val", "test")
-
 
 class PromptEvaluator(TrainerX):
     """Scores a prompt of a frozen CLIP on one or several tasks.
@@ -162,7 +160,7 @@ class PromptEvaluator(TrainerX):
         if cfg.DATASET.TRAIN_ON_VAL:
             self.train_tasks = [with_validation_images(task) for task in self.tasks]
         self.sets: dict[str, MultitaskDataset] = {}
-        for split in SPLITS:
+        for split in results.SPLITS:
             self.sets[split] = self._dataset(split)
         union = self.sets["test"]
         self.num_classes, self.lab2cname = union.num_classes, union.lab2cname

@@ -24,59 +24,33 @@ ELEVATER_BLOBS = "https://cvinthewildeus.blob.core.windows.net/datasets"
 
 @dataclass(frozen=True)
 class Entry:
-    """One set.
+    """One set; its paths are relative to `folder`."""
 
-    Attributes:
-        name: its registered name.
-        suite: one of `SUITES`.
-        folder: its folder below the data root ("pocket": below
-            `datasets.pocket.home()`).
-        layout: "iris" or "coco" (ELEVATER: index files and zips), "coop" (a split file
-            and loose images) or "folders" (a folder a class).
-        classes: number of classes.
-        images: split -> number of images as published, or None if it is not stated.
-        metric, label_kind: as in `Task`.
-        files: required files and folders, relative to `folder`.
-        zips: those of `files` that are zips.
-        downloads: (URL or "gdrive:<id>", its path relative to `folder`).
-        torchvision: the class in `torchvision.datasets` that reads the same images, or
-            "".
-        note: a sentence or two for users.
-        indexes: split -> index file ("iris", "coco"), for the splits that the set has.
-        split_zips: split -> zip of its images ("iris", "coco" of ELEVATER).
-        labelmap: file of class names ("iris").
-        image_dir: folder that the split's paths are relative to ("coop", "folders").
-        split_json: CoOp's published split ("coop"), or "" if the set has lists instead.
-        annotations: raw annotations that a split is made from if `split_json` is
-            absent.
-        crop: as in `Task`.
-        template: CoOp's template of the set, or "".
-        class_names, templates: those of a pocket task; of other sets they are in files.
-    """
-
-    name: str
-    suite: str
-    folder: str
+    name: str  # the registered one
+    suite: str  # one of `SUITES`
+    folder: str  # below the data root, or `datasets.pocket.home()`
+    # "iris" or "coco" (ELEVATER: index files and zips), "coop" (a split file and loose
+    # images) or "folders" (a folder a class)
     layout: str
     classes: int
-    images: dict[str, int | None]
+    images: dict[str, int | None]  # split -> images as published; None: not stated
     metric: str = "accuracy"
     label_kind: str = "multiclass"
-    files: tuple[str, ...] = ()
-    zips: tuple[str, ...] = ()
-    downloads: tuple[tuple[str, str], ...] = ()
-    torchvision: str = ""
-    note: str = ""
-    indexes: dict[str, str] = field(default_factory=dict)
-    split_zips: dict[str, str] = field(default_factory=dict)
-    labelmap: str = ""
-    image_dir: str = ""
-    split_json: str = ""
-    annotations: tuple[str, ...] = ()
+    files: tuple[str, ...] = ()  # required files and folders
+    zips: tuple[str, ...] = ()  # those of `files` that are zips
+    downloads: tuple[tuple[str, str], ...] = ()  # (URL or "gdrive:<id>", path)
+    torchvision: str = ""  # the class in `torchvision.datasets` with the same images
+    note: str = ""  # a sentence or two for users
+    indexes: dict[str, str] = field(default_factory=dict)  # split -> index file
+    split_zips: dict[str, str] = field(default_factory=dict)  # split -> zip of images
+    labelmap: str = ""  # file of class names ("iris")
+    image_dir: str = ""  # folder of the split's paths ("coop", "folders")
+    split_json: str = ""  # CoOp's published split ("coop"), or "" if there are lists
+    annotations: tuple[str, ...] = ()  # raw, to make a split from without `split_json`
     crop: str = "crop"
-    template: str = ""
-    class_names: tuple[str, ...] = ()
-    templates: tuple[str, ...] = ()
+    template: str = ""  # CoOp's
+    class_names: tuple[str, ...] = ()  # of a pocket task; other sets' are in files
+    templates: tuple[str, ...] = ()  # likewise
 
 
 @cache
@@ -98,10 +72,7 @@ def entries() -> dict[str, Entry]:
 
 
 def entry(name: str) -> Entry:
-    """Return the set called `name`.
-
-    Raises ValueError with the nearest names if there is none.
-    """
+    """Return the set called `name`, or raise ValueError with the nearest names."""
     known = _entries()
     if name not in known:
         names = ", ".join(nearest(name, known, count=3))
@@ -114,7 +85,7 @@ def _read_fields(file: str) -> Iterable[tuple[str, Fields]]:
 
 
 def _unique(*paths: str) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(path for path in paths if path))
+    return tuple(filter(None, dict.fromkeys(paths)))
 
 
 def _elevater(name: str, fields: Fields) -> Entry:

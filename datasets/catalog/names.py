@@ -26,9 +26,7 @@ _WORDNET = re.compile(r"n\d{8}")
 
 
 def show(name: str) -> dict:
-    """Return a set's name, suite, classes (names in label order), metric, label_kind
-    and templates.
-    """
+    """Return a set's name, suite, class names, metric, label_kind and templates."""
     known = entry(name)
     return {
         "name": name,
@@ -41,10 +39,7 @@ def show(name: str) -> dict:
 
 
 def class_names(name: str) -> list[str]:
-    """Return the class names of a set in label order.
-
-    CoOp's are its own, some with underscores.
-    """
+    """Return the class names of a set in label order, CoOp's with their underscores."""
     return [spellings[0] for spellings in _spellings(name)]
 
 
@@ -64,17 +59,12 @@ def match(name: str, found: Sequence[str], source: str) -> list[str]:
 def match_labels(name: str, found: Sequence[str], source: str) -> list[int]:
     """Return the labels of the class names `found` in the data, in the data's order.
 
-    Case, spaces, punctuation and accents do not count. A name that fits several classes is that
-    of its own position. Numbers in order (0, 1, ... or 1, 2, ...) name nothing, and
-    stand for the classes in their order.
+    Case, spaces, punctuation and accents do not count. A name that fits several classes
+    is that of its own position. Numbers in order (0, 1, ... or 1, 2, ...) stand for the
+    classes in their order.
 
-    Args:
-        name: the set.
-        source: the file that `found` is from, for messages.
-
-    Raises:
-        ValueError: there are more or fewer names than classes, or one is unknown, fits
-            several classes or is the name of a class that another has.
+    Raises ValueError naming the file `source` if there are more or fewer names than
+    classes, or one is unknown, fits several classes or a class that another has.
     """
     known = _spellings(name)
     if len(found) != len(known):

@@ -33,11 +33,9 @@ LABEL_COLUMNS = ("label", "labels", "class", "class_name", "category")
 
 
 def find_tables(root: Path, split_folders: Mapping[str, Path]) -> dict[Path, str]:
-    """Return table -> its split ("" for that of the root), {} if there is none with
-    labels.
+    """Return each table with labels -> its split ("" for that of the root).
 
-    Raises:
-        ValueError: a folder has two tables, or only some of the split folders have one.
+    Raises ValueError for two tables, or if only some of the split folders have one.
     """
     folders = {root: ""} | {folder: split for split, folder in split_folders.items()}
     found: dict[Path, str] = {}
@@ -66,9 +64,7 @@ def find_tables(root: Path, split_folders: Mapping[str, Path]) -> dict[Path, str
 def read_tables(root: Path, tables: Mapping[Path, str]) -> list[Row]:
     """Return the images that tables list, in their order.
 
-    Raises:
-        FileNotFoundError, ValueError: with table and line, for an image that is not
-            there or is listed twice, a label that is not there, or a line that is none.
+    Raises FileNotFoundError or ValueError with table and line of a fault.
     """
     rows = []
     seen: dict[str, str] = {}
@@ -127,10 +123,7 @@ def _has_folders(folder: Path) -> bool:
 
 
 def _label_column(table: Path, optional: bool) -> str:
-    """Return the column of labels.
-
-    Without one, "" if the images may be in class folders.
-    """
+    """Return the column of labels; "" if there is none and it is optional."""
     _, record = next(_records(table), ("", None))
     if record is None:
         raise ValueError(f"{table} lists no image")

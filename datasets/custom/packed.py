@@ -15,7 +15,7 @@ import logging
 import os
 import shutil
 import zipfile
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from tqdm import tqdm
@@ -37,31 +37,20 @@ PART, PARTS = 1 << 20, 64  # bytes and number of the parts of a file that are co
 _KEYS = {"classnames", "multilabel", "templates", "images"}
 
 
-@dataclass(frozen=True)
-class Packed:
-    """The images of a source, its class names in label order, and its templates."""
-
-    rows: list[Row]
-    classnames: list[str]
-    multilabel: bool
-    templates: tuple[str, ...]
-
-
 def home() -> Path:
     """Return the folder of unpacked images: MVLPT_PACKED, or data/packed."""
     default = Path(__file__).resolve().parents[2] / "data" / "packed"
     return Path(os.environ.get("MVLPT_PACKED") or default)
 
 
-def read_packed(kind: str, path: Path) -> Packed:
-    """Return the images of a source, unpacking them if they are not yet.
+def read_packed(
+    kind: str, path: Path
+) -> tuple[list[Row], list[Row], list[str], tuple[str, ...]]:
+    """Return the images of a source, unpacking them if they are not yet; those of them
+    that may have several labels; the class names in label order; and templates.
 
     Without a test split, the validation images are the test images; of a single split,
-    a fifth of each class.
-
-    Raises:
-        FileNotFoundError, ValueError: the source is not there or not as it should be;
-            the message names file and place.
+    a fifth of each class. Errors name file and place.
     """
     if not path.exists():
         raise FileNotFoundError(f"no file or folder {path}")
@@ -83,15 +72,13 @@ def read_packed(kind: str, path: Path) -> Packed:
             impath, key = f"{folder / split}.zip@{name}", f"{split}/{name}"
             texts = tuple(names[label] for label in labels)
             rows.append(Row(split, impath, key, texts, f"{path}: {key}"))
-    rows, templates = _with_test_split(rows), tuple(index["templates"])
-    return Packed(rows, names, index["multilabel"], templates)
+    rows = _with_test_split(rows)
+    several = rows if index["multilabel"] else []
+    return rows, several, names, tuple(index["templates"])
 
 
 def _read_index(folder: Path) -> dict | None:
-    """Return the index of an entry of the cache, None if there is none.
-
-    A damaged entry is removed.
-    """
+    """Return the index of an entry of the cache, or None; remove a damaged one."""
     if not folder.exists():
         return None
     with contextlib.suppress(KeyError, TypeError, ValueError, OSError):
@@ -137,10 +124,8 @@ def _fingerprint(kind: str, path: Path) -> str:
 
 @functools.lru_cache(maxsize=10_000)
 def _checksum(file: Path, size: int, changed: int) -> str:
-    """Return a checksum of a file's size and content; of a large file, of its end and
-    of parts that are spread evenly.
-
-    changed: the time of its last change, in which the content is known.
+    """Return a checksum of a file; if it is large, of its end and of parts that are
+    spread evenly. `changed`: the time of its last change.
     """
     digest = hashlib.blake2b(str(size).encode(), digest_size=16)
     step = max(PART, size // PARTS)

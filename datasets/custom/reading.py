@@ -28,10 +28,7 @@ def read_folder(
     root: Path, known: Iterable[str] = (), splits_needed: bool = False
 ) -> list[Row]:
     """Return the images below `root`: `<split>/<class>/...`, or `<class>/...`, which is
-    then split.
-
-    A table metadata.csv or metadata.jsonl with labels is read instead
-    (`metadata_files`).
+    then split; or those of a table metadata.csv or .jsonl with labels.
 
     A split's folder is called train, val, test or a usual variant of it, such as
     Training or seg_test. Of a folder without splits, a fifth of all images are test
@@ -43,11 +40,7 @@ def read_folder(
         known: the folders that are classes even if they hold folders of images only.
         splits_needed: raise ValueError if there are no splits.
 
-    Raises:
-        FileNotFoundError: `root`, or its train/ or test/ if it has the other one, is
-            not there.
-        ValueError: there are no class folders, or a class has too few images; the
-            message names the folder.
+    Raises FileNotFoundError or ValueError with the folder that is missing or wrong.
     """
     if not root.is_dir():
         raise FileNotFoundError(f"no folder {root}")
@@ -72,10 +65,7 @@ def read_folder(
 
 
 def _with_known_labels(rows: list[Row], source: object) -> list[Row]:
-    """Return the rows.
-
-    Raises ValueError if one has a label that no training image has.
-    """
+    """Return the rows, or raise ValueError for a label that no training image has."""
     classes = {label for row in rows if row.split == "train" for label in row.labels}
     for row in rows:
         for label in row.labels:
@@ -125,10 +115,7 @@ def _folders(root: Path) -> list[Path]:
 
 
 def _class_folders(root: Path, known: Iterable[str]) -> list[Path]:
-    """Return the class folders.
-
-    Raises ValueError if they seem to be categories that hold the class folders.
-    """
+    """Return the class folders, or raise ValueError if they seem to be categories."""
     folders = _folders(root)
     if not folders:
         raise ValueError(f"{root} {_NO_CLASSES}")
@@ -184,8 +171,7 @@ def _warn_of_splits(root: Path, folders: list[Path]) -> None:
 def _class_images(
     root: Path, known: Iterable[str]
 ) -> Iterator[tuple[Path, list[Path]]]:
-    """Yield each class folder with all images below it, sorted by path, but none of the
-    other classes.
+    """Yield each class folder with the images below it, but none of the other classes.
 
     Raises ValueError if two are links to one folder.
     """
@@ -219,23 +205,16 @@ def _warn(message: str) -> None:
 
 def read_csv(file: Path, multilabel: bool | None = None) -> tuple[list[Row], bool]:
     """Return the rows of a table with a header and the columns path, split, and label
-    or labels; others are ignored.
+    or labels, in file order; and whether they are multilabel.
 
     Paths are relative to the file's folder and may point into a zip (`a.zip@b.png`).
     Several labels of a row are separated by "|", ";" or ","; an empty field in `labels`
     is an image that shows none of the classes.
 
     Args:
-        multilabel: a row may have several labels; None: if the column is called
-            `labels`.
+        multilabel: a row may have several; None: if the column is called `labels`.
 
-    Returns:
-        (rows in file order, whether they are multilabel)
-
-    Raises:
-        FileNotFoundError: the file, or an image that it names, is not there.
-        ValueError: a column is missing, or a line is malformed, names an unknown split
-            or an image twice.
+    Raises FileNotFoundError or ValueError with the line of a fault.
     """
     if not file.is_file():
         raise FileNotFoundError(f"no file {file}")

@@ -22,28 +22,20 @@ _DELIMITERS = ",;\t"
 
 @dataclass(frozen=True)
 class Row:
-    """One image.
+    """One image."""
 
-    Attributes:
-        split: "train", "val" or "test".
-        key: its path in the folder or table, the same on every machine.
-        labels: as the data have them.
-        where: the folder or line that it is from, for messages.
-    """
-
-    split: str
+    split: str  # "train", "val" or "test"
     impath: str
-    key: str
-    labels: tuple[str, ...]
-    where: str
+    key: str  # its path in the folder or table, the same on every machine
+    labels: tuple[str, ...]  # as the data have them
+    where: str  # the folder or line that it is from, for messages
 
 
 def table_lines(file: Path) -> Iterator[tuple[str, list[str]]]:
     """Yield (file and line, fields) of each line of a CSV that is not blank; first the
     header, in lower case. The delimiter is the most frequent one in the header.
 
-    Raises ValueError if it is no text, or a line is no CSV or has too few or too many
-    fields.
+    Raises ValueError for a line that is no CSV or has too few or too many fields.
     """
     text = decode_text(file.read_bytes(), str(file))
     stream = io.StringIO(text, newline="")
@@ -70,8 +62,8 @@ def table_lines(file: Path) -> Iterator[tuple[str, list[str]]]:
 
 def split_labels(text: str) -> tuple[str, ...]:
     """Return the labels of a field, which "|", ";" or "," separates, each once."""
-    parts = dict.fromkeys(part.strip() for part in _LABEL_MARKS.split(text))
-    return tuple(part for part in parts if part)
+    parts = map(str.strip, _LABEL_MARKS.split(text))
+    return tuple(filter(None, dict.fromkeys(parts)))
 
 
 def require_image(path: str, where: str) -> None:
@@ -83,8 +75,7 @@ def require_image(path: str, where: str) -> None:
 
 
 def split_paths(paths: Sequence[str], where: str) -> dict[str, str]:
-    """Return path -> "train" or "test" of the images of one class, at least one each;
-    their names alone decide.
+    """Return path -> "train" or "test" of a class's images, by their names alone.
 
     Raises ValueError with `where` if there are fewer than two.
     """

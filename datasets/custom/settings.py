@@ -30,33 +30,25 @@ CHOICES = {"label_kind": LABEL_KINDS, "metric": METRICS, "crop": MODES}
 
 @dataclass(frozen=True)
 class Settings:
-    """The content of the YAML; empty fields are not stated in it.
-
-    Attributes:
-        names: label -> the name in prompts, in label order; empty: the labels
-            themselves, sorted.
-        file: the YAML, for messages; "" without a file.
-    """
+    """The content of the YAML; empty fields are not stated in it."""
 
     name: str = ""
+    # label -> the name in prompts, in label order; None: the labels themselves, sorted
     names: Mapping[str, str] | None = None
     templates: tuple[str, ...] = DEFAULT_TEMPLATES
     label_kind: str = ""
     metric: str = ""
     crop: str = "crop"
-    file: str = ""
+    file: str = ""  # the YAML, for messages
 
 
 KEYS = tuple(field.name for field in fields(Settings) if field.name != "file")
 
 
 def read_settings(stem: Path) -> Settings:
-    """Return the settings in `<stem>.yaml` or `<stem>.yml`, or the defaults if there is
-    neither.
+    """Return the settings in `<stem>.yaml` or `<stem>.yml`, by default the defaults.
 
-    Raises:
-        ValueError: the file is no file, no YAML, has an unknown key or an impossible value; the
-            message names file and key.
+    Raises ValueError naming the file, and a key that is unknown or impossible.
     """
     for suffix in SUFFIXES:
         path = Path(f"{stem}{suffix}")
@@ -94,10 +86,7 @@ def _parse(content: Any, path: Path) -> Settings:
 
 
 def _text(value: object, where: str) -> str:
-    """Return a word or a whole number as text.
-
-    YAML reads yes, no and null as something else: these need quotes.
-    """
+    """Return a word or a whole number as text; yes, no and null need quotes in YAML."""
     if isinstance(value, bool) or not isinstance(value, str | int):
         raise ValueError(f"{where}: {value!r} is no text; put it in quotes")
     text = str(value).strip()

@@ -69,10 +69,7 @@ def task_class(name: str) -> type[Task]:
 
 
 def register(name: str) -> None:
-    """Let Dassl's registry know `name`, for trainers that ask the registry themselves.
-
-    Other names are left alone.
-    """
+    """Let Dassl's registry know a custom `name`, for trainers that ask it."""
     if is_custom(name) and name not in DATASET_REGISTRY.registered_names():
         DATASET_REGISTRY.register(task_class(name))
 
@@ -90,11 +87,7 @@ class CustomTask(Task):
 
     Few-shot: without validation images, ELEVATER's rule (`sample_elevater`); with them,
     the same sampling of `cfg.DATASET.NUM_SHOTS` training and at most 4 validation
-    images per class. -1 takes all, 0 no training images.
-
-    Raises:
-        FileNotFoundError, ValueError: the message names the file, and the line of a
-            CSV.
+    images per class. -1 takes all, 0 no training images. Errors name file and line.
     """
 
     spec: str = ""
@@ -190,25 +183,17 @@ def _read_rows(
         rows = read_folder(path, settings.names or ())
         several = [row for row in rows if len(row.labels) != 1]
     else:
-        source = packed.read_packed(kind, path)
-        rows = source.rows
-        several = rows if source.multilabel else []
-        settings = _with_source(settings, source, path)
+        rows, several, names, templates = packed.read_packed(kind, path)
+        if not settings.names:
+            labels = dict(zip(names, names, strict=True))
+            settings = replace(settings, names=labels, file=settings.file or str(path))
+        if settings.templates == DEFAULT_TEMPLATES:
+            settings = replace(settings, templates=templates or DEFAULT_TEMPLATES)
     if several and multilabel is False:
         raise ValueError(
             f"{several[0].where} may have several labels, but label_kind in {settings.file} is multiclass"
         )
     return rows, bool(multilabel or several), settings
-
-
-def _with_source(settings: Settings, source: packed.Packed, path: Path) -> Settings:
-    """Return the settings with the source's class names and templates as defaults."""
-    if not settings.names:
-        names = dict(zip(source.classnames, source.classnames, strict=True))
-        settings = replace(settings, names=names, file=settings.file or str(path))
-    if source.templates and settings.templates == DEFAULT_TEMPLATES:
-        settings = replace(settings, templates=source.templates)
-    return settings
 
 
 def _labels(rows: Sequence[Row], settings: Settings, path: Path) -> dict[str, str]:

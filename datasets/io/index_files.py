@@ -17,6 +17,7 @@ from typing import Any, NoReturn
 from datasets.task import Sample
 from toolkit.common.archives import read_bytes, split_archive
 from toolkit.common.structured import parse_json
+from toolkit.common.text import nonblank_lines
 
 # takes the kind of a fault, its position, and a message
 Issue = Callable[[str, str, str], None]
@@ -44,29 +45,24 @@ def raise_issue(kind: str, where: str, message: str) -> NoReturn:
 def read_iris(
     root: str, index: str, labelmap: str | None = None
 ) -> tuple[list[Sample], list[str]]:
-    """Read an IRIS index in a dataset's folder: a line holds a path and, after its last
-    space, comma-separated labels counted from 0.
+    """Return the samples of an IRIS index in line order, and its class names.
 
-    A line without labels is a negative image. Paths are relative to `root`, may hold
+    A line holds a path and, after its last space, comma-separated labels counted from
+    0; without labels it is a negative image. Paths are relative to `root`, may hold
     spaces and may point into a zip.
 
     Args:
         labelmap: the file with one class name a line (blank lines do not count);
             without one, classes are called "0", "1", ... up to the largest label.
 
-    Returns:
-        (samples in line order, class names in label order)
-
-    Raises:
-        FileNotFoundError: a file is missing. ValueError: a line is malformed, or names
-        a label that the labelmap does not have.
+    Raises FileNotFoundError, or ValueError naming a line that is malformed or has a
+    label without a name.
     """
     path = os.path.join(root, index)
     rows = parse_iris(read_text(path), path, root, raise_issue)
     if labelmap:
         file = os.path.join(root, labelmap)
-        lines = read_text(file).split("\n")
-        names = [line.strip() for line in lines if line.strip()]
+        names = nonblank_lines(read_text(file))
         if not names:
             raise ValueError(f"{file} names no class")
     else:
@@ -87,15 +83,10 @@ def read_iris(
 
 
 def read_coco(root: str, index: str) -> tuple[list[Sample], list[str]]:
-    """Read a COCO index: categories sorted by id become labels 0..C-1, images are
-    sorted by id.
+    """Return the samples of a COCO index by ascending image id, and class names.
 
-    Returns:
-        (samples by ascending image id, class names in label order)
-
-    Raises:
-        FileNotFoundError: the index is missing. ValueError: it is no json, lacks a key,
-        or an annotation names an image or a category that it does not have.
+    Categories sorted by id become labels 0..C-1. Raises FileNotFoundError, or
+    ValueError if it is no json, lacks a key, or an annotation's image or category.
     """
     path = os.path.join(root, index)
     content = read_json(path)
@@ -174,9 +165,7 @@ def read_text(path: str) -> str:
 
 
 def require_inside(samples: Iterable[Sample], folder: str, source: str) -> None:
-    """Raise ValueError if an image, or the zip that it is in, is not in the set's
-    folder. `source` names the index.
-    """
+    """Raise ValueError naming `source` if an image or its zip is not in `folder`."""
     zips: set[str] = set()
     for sample in samples:
         path, member = split_archive(sample.impath)

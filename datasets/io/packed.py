@@ -77,8 +77,7 @@ def read_class_list(path: Path) -> list[str]:
     Raises ValueError if it is no text, names no class, or has other blank lines.
     """
     text = decode_text(path.read_bytes(), str(path))
-    lines = text.rstrip().splitlines()
-    names = [line.strip() for line in lines]
+    names = list(map(str.strip, text.rstrip().splitlines()))
     if not names:
         raise ValueError(f"{path} names no class")
     if "" in names:

@@ -21,9 +21,7 @@ def load_pyarrow() -> Any:
 
 
 def image_column(schema: Any, file: Path) -> str:
-    """Return the name of the column that holds images: the only one, or the one with a
-    usual name. Raises ValueError if there is none, or it holds other values.
-    """
+    """Return the only column that holds images, or the one with a usual name."""
     described = _features(schema)
     found = {}
     for field in schema:
@@ -136,9 +134,7 @@ def _named_columns(schema: Any) -> dict[str, list[str]]:
 
 
 def _names_in_order(names: Any) -> list[str]:
-    """Return class names in label order: a list, or label -> name as in YAML files of
-    the Hub; [] for anything else.
-    """
+    """Return the class names of a list, or of label -> name; [] for other values."""
     if isinstance(names, dict):
         numbered = {str(label): name for label, name in names.items()}
         names = [numbered.get(str(label)) for label in range(len(numbered))]

@@ -15,10 +15,10 @@ Splits = tuple[list[Sample], list[Sample], list[Sample]]
 
 
 def read_split(path: str, images: str) -> Splits:
-    """Read the split file `path`, whose paths are relative to the folder `images`.
+    """Return (train, val, test) of a split file whose paths are relative to `images`.
 
-    Returns (train, val, test), each in file order. Raises FileNotFoundError, or
-    ValueError if the json is not of this form or a label is negative.
+    Raises FileNotFoundError, or ValueError if it is not of this form or a label is
+    negative.
     """
     content = read_json(path)
     if not isinstance(content, dict) or not all(
@@ -56,7 +56,7 @@ def parse_split(
 def class_names(splits: Sequence[Sequence[Sample]], source: str) -> list[str]:
     """Return the class names in label order, gathered from the samples of all splits.
 
-    Raises ValueError if a label has two names, or the labels are not 0..C-1.
+    Raises ValueError naming `source` if a label has two names, or they are not 0..C-1.
     """
     names: dict[int, str] = {}
     for split in splits:

@@ -26,9 +26,7 @@ COLORLESS = ("gray", "night", "invert", "infrared", "warm")
 @dataclass(frozen=True)
 class Family:
     """Concepts of one kind. `render(concept, rng, mode)` returns an image (CANVAS x
-    CANVAS, RGB) and its attributes.
-
-    `mode` is a mode of `pen.Pen`; families that are not drawn in outline ignore it.
+    CANVAS, RGB) and its attributes; `mode` is a mode of `pen.Pen`, or ignored.
     """
 
     concepts: tuple[str, ...]

@@ -34,9 +34,7 @@ CIRCLE = circle(0, 0, 1, 24)
 
 
 class Stroke(NamedTuple):
-    """One line of a drawing: a method of `Pen`, a colour ("main" is the drawing's) and
-    its shade, and the method's other arguments.
-    """
+    """A method of `Pen`, a colour or "main", its shade, and other arguments."""
 
     method: str
     color: str

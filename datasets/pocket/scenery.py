@@ -249,9 +249,7 @@ def road(name: str, rng: Rng, mode: str):
 
 
 def tissue(name: str, rng: Rng, mode: str):
-    """Return a stained slice of lymph node and its attributes; tumour cells are large,
-    dark and crowded in the middle.
-    """
+    """Return a stained slice of lymph node; tumour cells are large, dark, crowded."""
     pen = _on_ground(rng, "tissue", 12)
     for _ in range(rng.integers(34, 60)):
         r = rng.uniform(2.2, 3.6)

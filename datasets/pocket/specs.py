@@ -17,58 +17,28 @@ from toolkit.common.structured import read_yaml
 # written again
 VERSION = 1
 DIGITS = 1797  # images of scikit-learn's digits
-# the files of a task in each layout, as fields of a catalog entry
-FILES: dict[str, dict[str, Any]] = {
-    "coop": {
-        "files": ("split.json", "images"),
-        "image_dir": "images",
-        "split_json": "split.json",
-    },
-    "iris": {
-        "files": ("labels.txt", "train.txt", "test.txt", "train.zip", "test.zip"),
-        "zips": ("train.zip", "test.zip"),
-        "indexes": {"train": "train.txt", "test": "test.txt"},
-        "labelmap": "labels.txt",
-    },
-    "coco": {
-        "files": ("train.json", "test.json", "images.zip"),
-        "zips": ("images.zip",),
-        "indexes": {"train": "train.json", "test": "test.json"},
-    },
-}
 
 
 @dataclass(frozen=True)
 class Spec:
-    """One pocket task.
+    """One pocket task."""
 
-    Attributes:
-        name: registered as "pocket-<name>".
-        like: the real data set whose counterpart it is.
-        layout: "coop" (a source or a shifted task), "iris" or "coco" (target tasks).
-        family: of `concepts.FAMILIES` or `concepts.SHIFTED`, or "handwritten"
-            (scikit-learn's real 8 x 8 digits).
-        classes: concept -> class name in prompts, in label order.
-        styles: finishes of `styles.finish`, one sampled for each image, or applied in
-            turn when `stacked`.
-        train, val, test: images; train and val are per class, test in all. A shifted
-            task has test images alone.
-    """
-
-    name: str
-    like: str
-    layout: str
+    name: str  # registered as "pocket-<name>"
+    like: str  # the real data set whose counterpart it is
+    layout: str  # "coop" (a source or a shifted task), "iris" or "coco" (target tasks)
+    # of `concepts.FAMILIES` or `concepts.SHIFTED`, or "handwritten" (scikit-learn's
+    # real 8 x 8 digits)
     family: str
-    classes: dict[str, str]
-    styles: tuple[str, ...] = ("plain",)
+    classes: dict[str, str]  # concept -> class name in prompts, in label order
+    styles: tuple[str, ...] = ("plain",)  # one sampled for each image, or `stacked`
     mode: str = "fill"
     metric: str = "accuracy"
     label_kind: str = "multiclass"
     templates: tuple[str, ...] = ("a photo of a {}.",)
-    train: int = 0
-    val: int = 0
-    test: int = 240
-    stacked: bool = False
+    train: int = 0  # images per class
+    val: int = 0  # images per class
+    test: int = 240  # images in all
+    stacked: bool = False  # all styles are applied in turn
 
     @property
     def task(self) -> str:
@@ -79,14 +49,17 @@ class Spec:
 def _read_specs(group: str) -> tuple[Spec, ...]:
     specs = []
     for name, stated in _FILE[group].items():
-        fields = _FILE["defaults"][group] | stated
-        for key in ("styles", "templates"):
-            if key in fields:
-                fields[key] = tuple(fields[key])
-        if isinstance(fields["classes"], list):
+        fields = _with_tuples(_FILE["defaults"][group] | stated)
+        if isinstance(fields["classes"], tuple):
             fields["classes"] = {concept: concept for concept in fields["classes"]}
         specs.append(Spec(name, **fields))
     return tuple(specs)
+
+
+def _with_tuples(fields: dict[str, Any]) -> dict[str, Any]:
+    """Return the fields with tuples in place of lists."""
+    lists = {key: value for key, value in fields.items() if isinstance(value, list)}
+    return fields | {key: tuple(value) for key, value in lists.items()}
 
 
 _FILE = read_yaml(Path(__file__).with_name("tasks.yaml"))
@@ -111,13 +84,10 @@ def catalog_entries() -> list[dict[str, Any]]:
 
 def _entry(spec: Spec) -> dict[str, Any]:
     classes = len(spec.classes)
-    images = {
-        "train": spec.train * classes,
-        "val": spec.val * classes,
-        "test": spec.test,
-    }
+    train = spec.train * classes
     if spec.family == "handwritten":
-        images["train"] = DIGITS - spec.test
+        train = DIGITS - spec.test
+    images = {"train": train, "val": spec.val * classes, "test": spec.test}
     return {
         "name": spec.task,
         "suite": "pocket",
@@ -130,5 +100,5 @@ def _entry(spec: Spec) -> dict[str, Any]:
         "note": f"Rendered on first use; plays the part of {spec.like}.",
         "class_names": tuple(spec.classes.values()),
         "templates": spec.templates,
-        **FILES[spec.layout],
+        **_with_tuples(_FILE["layouts"][spec.layout]),
     }

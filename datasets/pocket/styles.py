@@ -5,20 +5,9 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image, ImageFilter
 
-from .colors import Rng
+from .colors import CONCEPTS, Rng
 
-STYLES = (
-    "plain",
-    "gray",
-    "blur",
-    "lowres",
-    "noise",
-    "night",
-    "faded",
-    "invert",
-    "infrared",
-    "warm",
-)
+STYLES = CONCEPTS["styles"]
 
 
 def finish(image: Image.Image, style: str, rng: Rng) -> Image.Image:

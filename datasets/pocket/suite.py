@@ -79,10 +79,7 @@ def _render(
 
 
 def _handwritten(spec: Spec, split: str) -> Iterator[Item]:
-    """Yield scikit-learn's digits, 1,797 real scans of 8 x 8.
-
-    The last 500, from other writers, are the test set.
-    """
+    """Yield scikit-learn's digits; the last 500, of other writers, are for testing."""
     from sklearn.datasets import load_digits
 
     bunch = load_digits()
@@ -180,14 +177,8 @@ def ensure_all(names: list[str], workers: int = 2) -> int:
     if len(missing) == 1:
         ensure(missing[0])
     elif missing:
+        title = "rendering the pocket suite"
         with ProcessPoolExecutor(workers) as pool:
             done = pool.map(ensure, missing)
-            for _ in tqdm(
-                done,
-                "rendering the pocket suite",
-                len(missing),
-                unit="task",
-                dynamic_ncols=True,
-            ):
-                pass
+            list(tqdm(done, title, len(missing), unit="task", dynamic_ncols=True))
     return len(missing)

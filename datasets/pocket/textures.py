@@ -7,26 +7,11 @@ import math
 import numpy as np
 from PIL import Image
 
-from .colors import COLORS, Rng, pick, vary
+from .colors import COLORS, CONCEPTS, Rng, pick, vary
 from .pen import CANVAS
 from .styles import from_array
 
-PATTERNS = (
-    "striped",
-    "dotted",
-    "checkered",
-    "zigzagged",
-    "wavy",
-    "grid",
-    "cracked",
-    "marbled",
-    "bubbly",
-    "woven",
-    "spiralled",
-    "smeared",
-    "sprinkled",
-    "scaly",
-)
+PATTERNS = CONCEPTS["patterns"]
 
 
 class Pattern:

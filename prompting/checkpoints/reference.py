@@ -14,11 +14,10 @@ import torch
 from torch import Tensor
 
 from prompting.checkpoints.prompt_files import load_state
-from prompting.class_aware import TCPPrompt
 from prompting.deep import IVLPPrompt, MaPLePrompt
+from prompting.name_aware import SoftCPTPrompt, TCPPrompt
 from prompting.prompts import Prompt, TextPrompt, VisualPrompt
 from prompting.representation import MMRLPrompt
-from prompting.task_aware import SoftCPTPrompt
 from prompting.unified import UnifiedPrompt
 from toolkit.common.text import some
 

@@ -1,6 +1,4 @@
-"""The parts that every command that runs a plan shares: flags, executors, the progress
-bar and the log, exit codes.
-"""
+"""The flags, executors, log and exit codes of every command that runs a plan."""
 
 from __future__ import annotations
 
@@ -33,29 +31,17 @@ def add_arguments(parser: argparse.ArgumentParser, dry_run: bool = True) -> None
     """Add --dry-run, if wanted, and the flags for data, plugins and the executor."""
     add = parser.add_argument
     if dry_run:
-        add(
-            "--dry-run",
-            action="store_true",
-            help="print the plan; needs neither data nor a backbone",
-        )
+        text = "print the plan; needs neither data nor a backbone"
+        add("--dry-run", action="store_true", help=text)
     add("--root", default="", help="folder of the data sets")
     add_import_flag(parser)
-    add(
-        "--jobs",
-        type=int,
-        help="jobs at a time: processes (one a core), or the most on a cluster",
-    )
-    add(
-        "--address",
-        default="",
-        help="a Ray cluster: auto, HOST:PORT, or local (a Ray on this machine)",
-    )
+    text = "jobs at a time: processes (one a core), or the most on a cluster"
+    add("--jobs", type=int, help=text)
+    text = "a Ray cluster: auto, HOST:PORT, or local (a Ray on this machine)"
+    add("--address", default="", help=text)
     add("--cpus", type=float, help="of the cluster, for each job (1)")
-    add(
-        "--gpus",
-        type=float,
-        help="of the cluster, for each job; with 0.5 two share one (0)",
-    )
+    text = "of the cluster, for each job; with 0.5 two share one (0)"
+    add("--gpus", type=float, help=text)
     add("--job-timeout", type=float, help="hours that a try of a job may take (24)")
     add("--retries", type=int, help="how often a failed job is tried again (2)")
 
@@ -95,12 +81,11 @@ def processes(args: argparse.Namespace) -> int:
 
 def time_needed(jobs: list[Job], args: argparse.Namespace) -> str:
     """Return a line on how long these jobs should take, by their weights."""
+    count = processes(args)
+    shared = f"with --jobs {count}, a core each"
     if args.address and args.jobs is None:
         count = 1
         shared = "of one core, shared by what the cluster runs at a time"
-    else:
-        count = processes(args)
-        shared = f"with --jobs {count}, a core each"
     return f"about {time_text(Clock(jobs, count).seconds())} {shared}"
 
 
@@ -109,9 +94,7 @@ def time_text(seconds: float) -> str:
     if seconds < 59.5:
         return f"{seconds:.0f} s"
     hours, minutes = divmod(round(seconds / 60), 60)
-    if hours:
-        return f"{hours} h {minutes:02d} min"
-    return f"{minutes} min"
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min"
 
 
 def execute(
@@ -123,8 +106,7 @@ def execute(
     args: argparse.Namespace,
     trusted: bool = True,
 ) -> Report:
-    """Run the plan on the executor of `args`, with a progress bar and a line for each
-    try of a job in `folder`/`name`.log.
+    """Run the plan, with a progress bar and a line for each try in `folder`/`name`.log.
 
     Args:
         work: (perform, place); `perform(job, place)` does a job.
@@ -140,12 +122,11 @@ def execute(
         executor = Ray(*work, folder, args.address, *shares, timeout)
     else:
         executor = Processes(processes(args), *work, timeout)
+    style = {"desc": name, "unit": "job", "dynamic_ncols": True, "bar_format": BAR}
     with (
         executor as running,
         open(folder / f"{name}.log", "a", encoding="utf-8") as log_file,
-        tqdm(
-            total=len(plan), desc=name, unit="job", dynamic_ncols=True, bar_format=BAR
-        ) as bar,
+        tqdm(total=len(plan), **style) as bar,
     ):
 
         def report(outcome: Outcome, clock: Clock) -> None:
@@ -157,9 +138,8 @@ def execute(
                 state = f"{kind}: {outcome.error}{again}"
                 bar.write(f"{outcome.job.name}: {state}", file=sys.stderr)
             place = f" on {outcome.where}" if outcome.where else ""
-            log_file.write(
-                f"{now} {outcome.job.name} {outcome.seconds:.1f} s{place} {state}\n"
-            )
+            took = f"{outcome.seconds:.1f} s{place}"
+            log_file.write(f"{now} {outcome.job.name} {took} {state}\n")
             log_file.flush()
             left = "?"
             if trusted or clock.measured:
@@ -190,10 +170,8 @@ def command(
     parser: argparse.ArgumentParser,
     argv: list[str] | None,
 ) -> int:
-    """Parse and run, and return the exit code.
-
-    0; 1 when jobs failed or the disk is full; 2 after one line about wrong input
-    (MVLPT_DEBUG=1 adds the traceback); 130 when stopped.
+    """Parse, run, and return the exit code: 0; 1 when jobs failed or the disk is full;
+    2 after one line about wrong input; 130 when stopped.
     """
 
     def parse_and_run() -> int:

@@ -70,9 +70,7 @@ class WorkerPool:
             worker.pipe.send(item)
 
     def wait(self, seconds: float | None = None) -> list[tuple[Any, Any]]:
-        """Return (item, result) of the items that have ended, at least one, or those of
-        the next `seconds`; the result may be a ProcessEnded.
-        """
+        """Return (item, result or ProcessEnded) of those that end in some seconds."""
         ended = []
         for pipe in wait(list(self.busy), seconds):
             worker, item = self.busy.pop(pipe)
@@ -94,8 +92,16 @@ class WorkerPool:
         # no daemon, as its data loaders start processes, too
         arguments = (worker_end, self.function)
         process = context.Process(target=_serve, args=arguments)
-        with _worker_environment(self.size):
+        before = dict(os.environ)
+        cores = os.cpu_count() or 1
+        threads = max(1, cores // self.size)
+        # it inherits an equal share of the cores, and no bars
+        os.environ |= {"OMP_NUM_THREADS": str(threads), "TQDM_DISABLE": "1"}
+        try:
             process.start()
+        finally:
+            os.environ.clear()
+            os.environ.update(before)
         worker_end.close()
         return _Worker(process, parent_end)
 
@@ -103,8 +109,7 @@ class WorkerPool:
 class Processes(WorkerPool):
     """The executor: runs `perform(job, place)` in `slots` processes.
 
-    timeout: seconds that a try of a job may take; one that takes longer is lost, and so
-    is its process.
+    timeout: seconds after which a try of a job is lost, and so is its process.
     """
 
     def __init__(
@@ -120,7 +125,6 @@ class Processes(WorkerPool):
         self.started: dict[str, float] = {}
 
     def submit(self, job: Job) -> None:
-        """Start a job."""
         self.started[job.name] = time.monotonic()
         super().submit(job)
 
@@ -147,11 +151,9 @@ class Processes(WorkerPool):
 def each(
     function: Callable[[Item], Result], items: Sequence[Item], jobs: int = 1
 ) -> Iterator[tuple[int, Result | Exception]]:
-    """Yield (position, result) of `function` for every item, as they end; an error is a
-    result, and the rest continues.
+    """Yield (position, result or error) of `function` for every item, as they end.
 
-    jobs: number of processes; 1 works in this process. `function` is one of a module's,
-    so that another process finds it.
+    jobs: processes; 1 works in this one. Others must find `function` in a module.
     """
     if jobs < 1:
         raise ValueError(f"--jobs is {jobs}; it must be positive")
@@ -179,28 +181,11 @@ def _call(
         return item[0], error
 
 
-@contextlib.contextmanager
-def _worker_environment(count: int) -> Iterator[None]:
-    """Set variables that processes started meanwhile inherit: an equal share of the
-    cores for each of `count`, no bars.
-    """
-    before = dict(os.environ)
-    cores = os.cpu_count() or 1
-    threads = max(1, cores // count)
-    os.environ["OMP_NUM_THREADS"] = str(threads)
-    os.environ["TQDM_DISABLE"] = "1"
-    try:
-        yield
-    finally:
-        os.environ.clear()
-        os.environ.update(before)
-
-
 def _serve(pipe: Connection, function: Callable[[Any], Any]) -> None:
     """Process the items that come through the pipe, and send their results back.
 
-    The parent handles interrupts. A worker ends with it, however it ends: a killed
-    parent must not leave a process that writes into a run's folder.
+    The parent handles interrupts. A worker ends with it: a killed parent must not leave
+    a process that writes into a run's folder.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()

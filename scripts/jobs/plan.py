@@ -1,10 +1,5 @@
 """A plan: a directed acyclic graph of jobs, and the loop that hands them to an
-executor.
-
-A plan is plain data and knows nothing of how its jobs are run; an executor knows
-nothing of their meaning. So the same plan runs in processes of this machine
-(`scripts.jobs.local_executor`), on a Ray cluster (`scripts.jobs.ray_executor`), or on
-any other executor of functions.
+executor: processes of this machine, a Ray cluster, or any other that runs functions.
 """
 
 from __future__ import annotations
@@ -38,8 +33,7 @@ class Job:
         needs: names of the jobs whose results it reads.
         weight: expected seconds on one core.
         images: training images that it sees, over all epochs.
-        family: jobs whose weights err alike (a method's, say), for the estimate of the
-            time left.
+        family: jobs whose weights err alike (a method's), for the time left.
     """
 
     name: str
@@ -66,8 +60,7 @@ class Plan:
     def add(self, job: Job) -> str:
         """Add a job unless it is there already, and return its name.
 
-        Raises ValueError if another job has the name, or if a job that it needs is not
-        in the plan.
+        Raises ValueError if another job has the name, or a need is not in the plan.
         """
         for name in job.needs:
             if name not in self.jobs:
@@ -93,14 +86,12 @@ class Plan:
         return Counter(job.kind for job in self)
 
     def chain_weights(self) -> dict[str, float]:
-        """Return for each job the weight of the longest chain that starts with it; the
-        longest chains start first.
-        """
+        """Return each job's weight with that of the longest chain after it."""
         weights = {job.name: job.weight for job in self}
         for job in reversed(self.jobs.values()):
+            after = weights[job.name]
             for name in job.needs:
-                weight = self.jobs[name].weight
-                chain = weight + weights[job.name]
+                chain = self.jobs[name].weight + after
                 weights[name] = max(weights[name], chain)
         return weights
 
@@ -130,9 +121,8 @@ class Outcome:
 def attempt(perform: Callable[[Job, object], None], place: object, job: Job) -> Outcome:
     """Try a job; whatever it raises is its outcome.
 
-    ValueError and FileNotFoundError mean that its input is wrong; InUse, that a lost
-    try still works in the folder. An error in a plugin's own line comes with its
-    traceback.
+    ValueError and FileNotFoundError mean wrong input; InUse, that a lost try still
+    works in the folder. An error in a plugin's own line comes with its traceback.
     """
     began = time.monotonic()
     try:
@@ -167,9 +157,7 @@ class Executor(Protocol):
         """Start a job; called only while fewer than `slots` run."""
 
     def wait(self) -> list[Outcome]:
-        """Block until a started job has ended or `slots` has grown, and return the
-        outcomes of those that have ended.
-        """
+        """Block until a job has ended or `slots` has grown; return new outcomes."""
 
 
 @dataclass
@@ -223,12 +211,11 @@ def run_plan(
 ) -> Report:
     """Run every job that has no results yet, as soon as those that it needs have ended.
 
-    A failed job is tried again, unless its input is wrong; then its dependents are
-    skipped, and everything else continues.
+    If a job's input is wrong, or its last try failed, its dependents are skipped.
 
     Args:
-        finished: True if a job's results exist; such a job is reused if all that it
-            needs is. A ValueError or OSError is that job's failure.
+        finished: True if a job's results exist; it is reused if all that it needs is. A
+            ValueError or OSError is that job's failure.
         report: called after each try of a job.
         retries: how often a job that failed is tried again. Tries that were lost with
             their worker don't count; of those, `MAX_LOSSES` are repeated.
@@ -296,7 +283,6 @@ class _PlanRun:
                     self.graph.done(name)
 
     def start_jobs(self) -> None:
-        """Submit waiting jobs while there are free slots."""
         self.clock.slots = self.executor.slots
         self.waiting.sort(key=lambda job: -self.chain_weights[job.name])
         while self.waiting and self.running < self.clock.slots:
@@ -312,8 +298,8 @@ class _PlanRun:
             limit = MAX_LOSSES if outcome.lost else self.retries
             if self.failed_tries[key] <= limit:
                 self.waiting.append(outcome.job)
-                repeated = replace(outcome, again=True)
-                self.report(repeated, self.clock)
+                outcome = replace(outcome, again=True)
+                self.report(outcome, self.clock)
                 return
         self._settle(outcome)
         self.graph.done(outcome.job.name)

@@ -44,16 +44,12 @@ class Ray:
     the log, and count a job that ends its worker as lost for ever.)
 
     Attributes:
-        folder: jobs work in it; all nodes must see it under this path, and the code and
-            the data too.
-        address: "auto", "HOST:PORT", or "local" for a Ray on this machine that ends
-            with this one.
+        folder: jobs work in it; all nodes must see it, the code and the data.
+        address: "auto", "HOST:PORT", or "local" for a Ray that ends with this process.
         cpus, gpus: of the cluster for each job; 0.5 lets two share one.
         most: jobs at a time; None: as many as fit.
-        timeout: seconds that a try of a job may take; one that takes longer is lost,
-            and so is its actor.
-        settle: seconds before a lost job is given back, as the worker of a lost node
-            may run on for one.
+        timeout: seconds after which a try of a job is lost, and so is its actor.
+        settle: seconds before a lost job is given back: its worker may run on.
 
     Raises ValueError if Ray is not installed, does not answer, or has no node that one
     job fits on.
@@ -128,9 +124,7 @@ class Ray:
                 return ended
 
     def _ended(self) -> list[Outcome]:
-        """Return the outcomes that came in within a second; those of lost jobs are held
-        back for a while. Kill the actors whose job takes too long.
-        """
+        """Return outcomes of the next second. Kill actors whose job takes too long."""
         references = list(self.pending)
         now = time.monotonic()
         if references:
@@ -169,8 +163,7 @@ class Ray:
             self.pending[actor.handle.node.remote()] = actor
 
     def _receive(self, reference: Any) -> Outcome | None:
-        """Take note that an actor has started, has ended a job, or is lost, and return
-        the outcome of its job.
+        """Return the outcome of an actor that has ended a job or is lost, if any.
 
         An actor that is lost while it starts takes a queued job along, so that actors
         that never start are noticed.
@@ -198,13 +191,10 @@ class Ray:
         return result
 
     def _nodes(self) -> list[dict[str, float]]:
-        """Return the resources of each node that is alive."""
         return [node["Resources"] for node in self.ray.nodes() if node["Alive"]]
 
     def _jobs_that_fit(self, node: dict[str, float]) -> int:
-        """Return the number of jobs that a node with these resources takes; a part of a
-        GPU is a part of one and the same.
-        """
+        """Return how many jobs a node takes; parts of a GPU are of one and the same."""
         wanted = {"CPU": self.cpus, "GPU": self.gpus}
         fits = []
         for name, share in wanted.items():
@@ -242,19 +232,15 @@ class _Worker:
         if self.mark.is_file():
             token = self.mark.read_text(encoding="utf-8")
         if token != self.token or not Path(self.home).is_dir():
-            folder = self.mark.parent
             raise OSError(
-                f"node {platform.node()} does not see {folder}: all nodes must share its file system"
+                f"node {platform.node()} does not see {self.mark.parent}: all nodes must share its file system"
             )
         os.chdir(self.home)  # relative paths are those of the command
         self.perform(job, place)
 
 
 def connect(address: str, environment: dict[str, str]) -> Any:
-    """Return the ray module, connected to a cluster, or raise ValueError.
-
-    environment: the variables of its workers.
-    """
+    """Return ray, connected, its workers with these variables, or raise ValueError."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     try:
         import ray
@@ -293,9 +279,7 @@ def connect(address: str, environment: dict[str, str]) -> Any:
 
 
 def _environment(cpus: float) -> dict[str, str]:
-    """Return the variables of the workers: the path of the code, their share of the
-    cores, no bars, and those of MVLPT_.
-    """
+    """Return the workers' variables: paths, their share of the cores, MVLPT_*."""
     values = {"PYTHONPATH": str(ROOT), "TQDM_DISABLE": "1"}
     if os.environ.get("PYTHONPATH"):
         values["PYTHONPATH"] += os.pathsep + os.environ["PYTHONPATH"]
@@ -308,9 +292,7 @@ def _environment(cpus: float) -> dict[str, str]:
 
 
 def _reason(failure: Exception) -> str:
-    """Return a lost actor's end, or why it did not start, in a line."""
     if "creation task" in str(failure):
-        lines = str(failure).strip().splitlines()
-        last_line = lines[-1]
+        *_, last_line = str(failure).strip().splitlines()
         return f"its worker did not start: {last_line.strip()}"
     return f"its worker or node was lost ({type(failure).__name__})"

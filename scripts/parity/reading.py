@@ -18,12 +18,11 @@ from prompting.checkpoints.reference import (
     official_names,
     prompt_from_reference,
 )
-from prompting.class_aware import TCPPrompt
 from prompting.model import PromptedCLIP
+from prompting.name_aware import SoftCPTPrompt, TCPPrompt
 from prompting.prompts import Prompt
 from prompting.representation import MMRLPPPrompt, MMRLPrompt
 from prompting.shape import clip_shape
-from prompting.task_aware import SoftCPTPrompt
 from prompting.tokens import clip_tokenizer, plain_name
 from trainers.anchors import Anchor, imagenet_templates
 from trainers.engine.config import get_cfg_default

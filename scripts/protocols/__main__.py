@@ -37,47 +37,26 @@ def arguments() -> argparse.ArgumentParser:
         prog="python -m scripts.protocols", description=__doc__.splitlines()[0]
     )
     add = parser.add_argument
-    add(
-        "protocols",
-        nargs="+",
-        metavar="PROTOCOL",
-        help=f"all, or some of {', '.join(PROTOCOLS)}",
-    )
+    text = f"all, or some of {', '.join(PROTOCOLS)}"
+    add("protocols", nargs="+", metavar="PROTOCOL", help=text)
     add("--trainer", default="CoOp", help="methods, comma separated")
-    add(
-        "--suite",
-        default="pocket",
-        help="pocket, coop, or a YAML like theirs (configs/protocols)",
-    )
+    text = "pocket, coop, or a YAML like theirs (configs/protocols)"
+    add("--suite", default="pocket", help=text)
     add("--seeds", default="", help="comma separated; default: the suite's")
-    add(
-        "--shots",
-        default="",
-        help="of few-shot curves, comma separated; the other protocols take the most",
-    )
+    text = "of few-shot curves, comma separated; the other protocols take the most"
+    add("--shots", default="", help=text)
     add("--backbone", default="", help="another backbone than the suite's")
     add("--output-dir", default="", help="default: output/protocols_<suite>")
-    add(
-        "--coop-folders",
-        action="store_true",
-        help="name folders as CoOp's scripts do, with a log.txt for its parser",
-    )
+    text = "name folders as CoOp's scripts do, with a log.txt for its parser"
+    add("--coop-folders", action="store_true", help=text)
     execution.add_arguments(parser)
-    add(
-        "--opts",
-        nargs="+",
-        default=[],
-        metavar="KEY VALUE",
-        help="configuration keys of all runs",
-    )
+    text = "configuration keys of all runs"
+    add("--opts", nargs="+", default=[], metavar="KEY VALUE", help=text)
     return parser
 
 
 def plan_of(args: argparse.Namespace) -> tuple[Suite, Plan, list[Results]]:
-    """Return the suite, the plan and which runs hold its numbers.
-
-    Raises ValueError or OSError for wrong input.
-    """
+    """Return the suite, the plan and which runs hold its numbers, or raise ValueError."""
     suite = load(args.suite)
     if args.backbone:
         suite = replace(suite, backbone=args.backbone)
@@ -115,17 +94,17 @@ def _protocols(chosen: Sequence[str]) -> list[str]:
 
 def _methods(text: str) -> list[str]:
     known = methods.known()
-    found = []
+    found = {}
     for word in split_words(text):
         name = canonical(word, known)
         if name is None:
             raise ValueError(
                 f"--trainer: {word!r} is no trainer that learns; the nearest is {nearest(word, known)[0]!r}"
             )
-        found.append(name)
+        found[name] = word
     if not found:
         raise ValueError(f"--trainer: give some of {', '.join(known)}")
-    return list(dict.fromkeys(found))
+    return list(found)
 
 
 def _options(opts: Sequence[str]) -> dict:
@@ -145,9 +124,8 @@ def run(args: argparse.Namespace) -> int:
     """Plan, run, write. Return exit code 1 if a job failed."""
     execution.check(args)
     suite, plan, planned = plan_of(args)
-    args.output_dir = args.output_dir or os.path.join(
-        "output", f"protocols_{suite.name}"
-    )
+    if not args.output_dir:
+        args.output_dir = os.path.join("output", f"protocols_{suite.name}")
     counts = plan.counts()
     names = ", ".join(results.protocol for results in planned)
     lines = [

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from itertools import product
 from typing import NamedTuple
 
+from datasets import task_name
 from scripts.jobs.plan import Plan
 from scripts.study.methods import any_classes, is_multitask
 from scripts.study.planner import digest, run_job
@@ -21,13 +22,10 @@ EVALUATED = {"new": "new", "open": "all"}  # column of base-to-new -> classes
 
 @dataclass
 class Results:
-    """The runs that hold a protocol's numbers.
-
-    Attributes:
-        runs: (method, label) -> runs; the label is base, new or open, the shots, or "".
-    """
+    """The runs that hold a protocol's numbers."""
 
     protocol: str
+    # (method, label) -> runs; the label is base, new or open, the shots, or ""
     runs: dict[tuple[str, str], Runs] = field(default_factory=dict)
 
 
@@ -43,8 +41,7 @@ class Training(NamedTuple):
 
 @dataclass
 class ProtocolPlanner:
-    """Adds the runs of protocols to a plan, by a method for each of `suite.PROTOCOLS`; a
-    run that several of them need is in it once.
+    """Adds the runs of protocols to a plan, by a method for each of `suite.PROTOCOLS`.
 
     Attributes:
         shots: of few-shot curves; the other protocols take the most.
@@ -61,17 +58,16 @@ class ProtocolPlanner:
     plan: Plan = field(default_factory=Plan)
 
     def base2new(self) -> Results:
-        """Train on the first half of a set's classes; test these, the rest, and the
-        images of both among all classes.
-        """
+        """Train on half of a set's classes; test these, the rest, and all as one."""
         found = Results("base2new")
         for method in self.methods:
-            for label in ("base", *EVALUATED):
+            base = found.runs[method, "base"] = {}
+            for label in EVALUATED:
                 found.runs[method, label] = {}
             for seed, task in product(self.seeds, self.suite.sets):
                 run = Training("base2new", method, max(self.shots), seed, "base")
                 trained = self._trained(run, task)
-                found.runs[method, "base"][seed, task] = trained
+                base[seed, task] = trained
                 for label, classes in EVALUATED.items():
                     name = self._evaluated(trained, task, classes, f"test_{label}")
                     found.runs[method, label][seed, task] = name
@@ -92,7 +88,8 @@ class ProtocolPlanner:
             runs = found.runs[method, ""] = {}
             for seed in self.seeds:
                 run = Training(protocol, method, max(self.shots), seed)
-                runs[seed, largest] = trained = self._trained(run, largest, alone=True)
+                trained = self._trained(run, largest, alone=True)
+                runs[seed, largest] = trained
                 for task in targets:
                     runs[seed, task] = self._evaluated(trained, task)
         return found
@@ -110,11 +107,7 @@ class ProtocolPlanner:
     # -- jobs ----------------------------------------------------------------------------------------------------------
 
     def _trained(self, run: Training, task: str, alone: bool = False) -> str:
-        """Plan a prompt for a set and return the job's name; a multitask method starts
-        from a prompt over all sets.
-
-        alone: from a fresh prompt in any case.
-        """
+        """Plan a set's prompt; a multitask one starts from all sets' unless `alone`."""
         settings = self._settings(run, task)
         start = ""
         if is_multitask(run.method) and not alone:
@@ -151,8 +144,6 @@ class ProtocolPlanner:
 
     def _name(self, settings: dict, stage: str, task: str, alone: bool = False) -> str:
         """Return a job's folder, the same for equal runs of several protocols."""
-        from datasets import task_name
-
         method, shots, seed = (settings[key] for key in ("method", "shots", "seed"))
         options = _without_subsample(settings["options"])
         is_alone = alone and is_multitask(method)

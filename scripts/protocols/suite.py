@@ -1,6 +1,4 @@
-"""The suite of a protocol: sets, seeds, shots and the settings of each method, from a
-YAML in configs/protocols.
-"""
+"""The suite of a protocol: sets, seeds, shots, settings, from configs/protocols."""
 
 from __future__ import annotations
 
@@ -72,10 +70,7 @@ KINDS = {
 
 
 def load(name: str) -> Suite:
-    """Return a suite, or that of a custom YAML file.
-
-    Raises ValueError or FileNotFoundError naming the file and the key.
-    """
+    """Return a suite, or that of a YAML file. Raise ValueError or FileNotFoundError."""
     path, content = kinds.read_suite(name, FOLDER, SUITES, KINDS, "sets")
     kinds.check_tasks(content["sets"], f"{path.name}: sets")
     kinds.check_tasks(content["shifts"], f"{path.name}: shifts")
@@ -89,18 +84,16 @@ def _check_method(suite: Suite, method: str, parts: dict, file: str) -> None:
     """Raise ValueError for settings of a method that no run reads."""
     known = methods.known()
     if method not in known:
-        choice = nearest(method, known)[0]
         raise ValueError(
-            f"{file}: methods: unknown method {method!r}; the nearest is {choice!r}"
+            f"{file}: methods: unknown method {method!r}; the nearest is {nearest(method, known)[0]!r}"
         )
     for part, options in parts.items():
         where = f"{file}: methods.{method}.{part}"
         if part not in PARTS:
             raise ValueError(f"{where} {kinds.no_key(part, PARTS)}")
         if not kinds.is_kind(options, kinds.OPTIONS):
-            raise ValueError(
-                f"{where} is {reprlib.repr(options)}; it is {kinds.OPTIONS}"
-            )
+            given = reprlib.repr(options)
+            raise ValueError(f"{where} is {given}; it is {kinds.OPTIONS}")
         try:
             _check_shots(options, suite.shots)
             for shots in suite.shots:
@@ -111,27 +104,20 @@ def _check_method(suite: Suite, method: str, parts: dict, file: str) -> None:
 
 
 def _check_shots(options: Mapping[str, object], known: tuple[int, ...]) -> None:
-    """Raise ValueError for a value of a number of shots that the suite does not have."""
     for key, value in options.items():
         for shots in value if isinstance(value, Mapping) else ():
             if shots not in known:
-                numbers = ", ".join(str(number) for number in known)
+                numbers = ", ".join(map(str, known))
                 raise ValueError(f"{key}: {shots!r} is none of the shots, {numbers}")
 
 
 def of_shots(options: Mapping[str, object], shots: int) -> dict:
-    """Return options at a number of shots: of a value {shots: value}, the one of it.
-
-    Raises ValueError if there is none.
-    """
+    """Return options with each {shots: value} replaced, or raise ValueError."""
     chosen = dict(options)
     for key, value in options.items():
-        if not isinstance(value, Mapping):
-            continue
-        if shots not in value:
-            given = ", ".join(str(number) for number in value)
-            raise ValueError(
-                f"{key} has no value for {shots} shots; it has some for {given}"
-            )
-        chosen[key] = value[shots]
+        if isinstance(value, Mapping):
+            if shots not in value:
+                given = f"it has some for {', '.join(map(str, value))}"
+                raise ValueError(f"{key} has no value for {shots} shots; {given}")
+            chosen[key] = value[shots]
     return chosen

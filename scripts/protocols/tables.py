@@ -1,6 +1,4 @@
-"""From runs to the protocols' tables: averages over sets, harmonic means, the published
-values beside them, paired tests, and their files.
-"""
+"""From runs to the protocols' tables, with published values, tests and files."""
 
 from __future__ import annotations
 
@@ -11,18 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from scripts.jobs.plan import Plan
-from scripts.study import comparisons, plots
+from scripts.study import comparisons, plots, tables
 from scripts.study.comparisons import Comparison
-from scripts.study.tables import (
-    AVERAGE,
-    Cell,
-    Line,
-    Table,
-    line_cells,
-    number,
-    short,
-    write,
-)
+from scripts.study.tables import AVERAGE, Cell, Line, Table, line_cells
 from toolkit.common.files import write_text
 from toolkit.common.structured import read_json, read_yaml
 from toolkit.common.text import csv_text, markdown_table
@@ -72,8 +61,7 @@ def build(suite: Suite, results: Results, folder: Path, published: Published) ->
     for (method, label), by_seed in read_scores(results, folder).items():
         labels = (method, label) if label else (method,)
         values = by_seed
-        if method == ZERO_SHOT:
-            # nothing of it depends on the seed
+        if method == ZERO_SHOT:  # nothing of it depends on the seed
             values = dict(list(by_seed.items())[:1])
         lines.append(Line(labels, line_cells(values, columns, averaged), by_seed))
     if protocol == "base2new":
@@ -140,9 +128,7 @@ def with_harmonic_means(lines: Sequence[Line]) -> list[Line]:
 
 
 def _harmonic_cell(base: Cell, new: Cell) -> Cell:
-    """Return H of the two means over seeds, as papers have it; its deviation is that of
-    H over seeds.
-    """
+    """Return H of the means, as papers have it; its deviation is of H over seeds."""
     if not base.values or len(base.values) != len(new.values):
         return Cell()
     by_seed = tuple(map(harmonic_mean, base.values, new.values))
@@ -175,12 +161,12 @@ def compare_methods(table: Table, averaged: Sequence[str]) -> list[Comparison]:
         for first, second in itertools.combinations(lines, 2):
             names = (second.labels[0], first.labels[0])
             found.append(comparisons.compare(question, second, first, names))
-    return [comparison for comparison in found if comparison]
+    return list(filter(None, found))
 
 
 def published_values(suite: str, backbone: str) -> Published:
-    """Return the published averages: of CoOp's suite on ViT-B/16 (OpenAI), 16 shots, the
-    means of three seeds; {} for another suite or backbone.
+    """Return the published averages of CoOp's suite on ViT-B/16 (OpenAI), 16 shots,
+    three seeds; {} for another suite or backbone.
     """
     if (suite, backbone) != ("coop", "ViT-B/16"):
         return {}
@@ -217,7 +203,7 @@ def write_all(suite: Suite, planned: Sequence[Results], folder: Path) -> list[Ta
 
 def write_table(table: Table, out: Path) -> None:
     """Write a table in every form."""
-    write(table, out, markdown(table))
+    tables.write(table, out, markdown(table))
     for line in table.lines:
         name = "_".join([table.name, *line.labels]).replace(" ", "-")
         means = [cell.mean for cell in line.cells.values()]
@@ -229,11 +215,12 @@ def write_table(table: Table, out: Path) -> None:
 
 def markdown(table: Table) -> str:
     """Return the table as papers have it: a row for each set, the average first."""
-    rows = [["", *(" ".join(line.labels) for line in table.lines)]]
+    names = [" ".join(line.labels) for line in table.lines]
+    rows = [["", *names]]
     for column in table.columns:
         cells = [line.cells[column] for line in table.lines]
-        numbers = [number(cell, digits=table.digits) for cell in cells]
-        rows.append([short(column), *numbers])
+        numbers = [tables.number(cell, digits=table.digits) for cell in cells]
+        rows.append([tables.short(column), *numbers])
     return f"{table.title}\n\n{markdown_table(rows, 'l' + 'r' * len(table.lines))}"
 
 

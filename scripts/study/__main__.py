@@ -36,30 +36,17 @@ def arguments() -> argparse.ArgumentParser:
         prog="python -m scripts.study", description=__doc__.splitlines()[0]
     )
     add = parser.add_argument
-    add(
-        "items",
-        nargs="+",
-        metavar="ITEM",
-        help=f"all, or some of {', '.join(protocol.ITEMS)}",
-    )
-    add(
-        "--suite",
-        default="pocket",
-        help="pocket, paper, or a YAML like theirs (configs/studies)",
-    )
+    text = f"all, or some of {', '.join(protocol.ITEMS)}"
+    add("items", nargs="+", metavar="ITEM", help=text)
+    text = "pocket, paper, or a YAML like theirs (configs/studies)"
+    add("--suite", default="pocket", help=text)
     add("--seeds", help="comma separated; default: the suite's")
-    add(
-        "--methods",
-        help=f"trainers, comma separated; default: {','.join(methods.PAPER)}",
-    )
+    text = f"trainers, comma separated; default: {','.join(methods.PAPER)}"
+    add("--methods", help=text)
     add("--backbone", default="", help="another backbone than the suite's")
     add("--output-dir", default=str(Path("output") / "study"))
-    add(
-        "--results",
-        default="",
-        metavar="FILE",
-        help="write tables, tests and plots into a Markdown file, too",
-    )
+    text = "write tables, tests and plots into a Markdown file, too"
+    add("--results", default="", metavar="FILE", help=text)
     execution.add_arguments(parser)
     return parser
 
@@ -134,10 +121,8 @@ def run(args: argparse.Namespace) -> int:
         output.write_all(known, items, folder, args.results, args.root)
 
     lines = describe(known, plan, items)
-    needs_root = known.backbone != "pocket"
-    return run_jobs(
-        plan, lines, args, write, log, show_images=False, needs_root=needs_root
-    )
+    about = {"show_images": False, "needs_root": known.backbone != "pocket"}
+    return run_jobs(plan, lines, args, write, log, **about)
 
 
 def main(argv: list[str] | None = None) -> int:

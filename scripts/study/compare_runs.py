@@ -62,8 +62,8 @@ class Scores:
 def read_scores(folders: Sequence[Path]) -> dict[tuple[int, str], Scores]:
     """Return the scores of runs by (shots, trainer).
 
-    Raises FileNotFoundError for a folder without results, and ValueError if runs of a
-    group differ in their tasks or a record lacks zero-shot.
+    Raises FileNotFoundError for a folder without results, ValueError if runs of a group
+    differ in their tasks or a record lacks zero-shot.
     """
     groups: dict[tuple[int, str], list[list[dict]]] = defaultdict(list)
     for folder in folders:
@@ -72,23 +72,20 @@ def read_scores(folders: Sequence[Path]) -> dict[tuple[int, str], Scores]:
     found = {}
     for key, runs in sorted(groups.items()):
         label = f"{key[1]}, {counted(key[0], 'shot')}"
-        tasks = tuple(record["task"] for record in runs[0])
-        tasks_of_runs = [tuple(record["task"] for record in run) for run in runs]
-        if any(others != tasks for others in tasks_of_runs):
+        tasks = {tuple(record["task"] for record in run) for run in runs}
+        if len(tasks) > 1:
             raise ValueError(f"{label}: the runs are over different tasks")
         records = itertools.chain(*runs)
         if not all("zero_shot" in record for record in records):
             raise ValueError(f"{label}: results.json has no zero-shot scores")
         scores = np.array([[record["score"] for record in run] for run in runs])
         zero_shot = np.array([[record["zero_shot"] for record in run] for run in runs])
-        found[key] = Scores(tasks, scores, zero_shot)
+        found[key] = Scores(*tasks, scores, zero_shot)
     return found
 
 
 def compare(scores: dict[tuple[int, str], Scores]) -> list[dict]:
-    """Return the difference of each two trainers at the same shots: the second minus
-    the first, over the same tasks.
-    """
+    """Return the differences (second - first) of trainers at equal shots and tasks."""
     records = []
     for (first, one), (second, other) in itertools.combinations(scores.items(), 2):
         if first[0] != second[0] or one.tasks != other.tasks:
@@ -116,16 +113,14 @@ def markdown(rows: dict[tuple[int, str], dict], comparisons: list[dict]) -> str:
     for record in comparisons:
         low, high = record["interval"]
         name = f"{record['second']} - {record['first']}"
-        points = f"{record['difference']:+.2f}"
-        interval = f"{low:+.2f} to {high:+.2f}"
-        differences.append([record["shots"], name, points, interval])
+        numbers = [f"{record['difference']:+.2f}", f"{low:+.2f} to {high:+.2f}"]
+        differences.append([record["shots"], name, *numbers])
     first = markdown_table(lines, "rlrrrlr")
     return f"{first}\n{markdown_table(differences, 'rlrl')}"
 
 
 def markdown_by_task(scores: dict[tuple[int, str], Scores]) -> str:
-    """Return a table of the tasks that all groups have: zero-shot, then each trainer's
-    mean over seeds.
+    """Return a table of tasks: zero-shot, then each trainer's mean over seeds.
 
     Raises ValueError if their tasks differ.
     """
@@ -164,18 +159,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m scripts.study.compare_runs", description=__doc__.splitlines()[0]
     )
-    parser.add_argument("folders", type=Path, nargs="+", metavar="DIR")
-    parser.add_argument(
-        "-o",
-        "--output",
-        type=Path,
-        help="JSON file of both tables and the gains by task",
-    )
-    parser.add_argument(
-        "--by-task",
-        action="store_true",
-        help="also print the scores of each task side by side",
-    )
+    add = parser.add_argument
+    add("folders", type=Path, nargs="+", metavar="DIR")
+    text = "JSON file of both tables and the gains by task"
+    add("-o", "--output", type=Path, help=text)
+    text = "also print the scores of each task side by side"
+    add("--by-task", action="store_true", help=text)
     args = parser.parse_args(argv)
     return run_command(lambda: run(args))
 

@@ -1,12 +1,10 @@
-"""Paired tests of whether a row of a table differs from another over the same tasks and
-seeds.
-"""
+"""Paired tests of whether rows of a table differ over the same tasks and seeds."""
 
 from __future__ import annotations
 
-import itertools
 import statistics
 import warnings
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -43,12 +41,9 @@ class Comparison:
     mean over seeds.
 
     Attributes:
-        low, high: 95 % bootstrap interval of the mean difference, tasks drawn with
-            replacement.
-        wilcoxon: two-sided p of the signed-rank test over tasks; 1 if all differences
-            are 0.
-        wins: tasks on which the first is better;
-        losses: tasks on which it is more than a point worse; `tasks` is their number.
+        low, high: 95 % bootstrap interval of the mean difference, over tasks.
+        wilcoxon: two-sided p of the signed-rank test; 1 if all differences are 0.
+        wins, losses: tasks on which the first is better, or more than a point worse.
     """
 
     question: str
@@ -69,18 +64,15 @@ def compare(
 ) -> Comparison | None:
     """Compare two lines over their common seeds and tasks; None without any."""
     seeds = sorted(first.scores.keys() & second.scores.keys())
-    tasks = None
-    for line, seed in itertools.product((first, second), seeds):
-        known = set(line.scores[seed])
-        tasks = known if tasks is None else tasks & known
+    over_seeds: dict[str, list[float]] = defaultdict(list)
+    for seed in seeds:
+        one, other = first.scores[seed], second.scores[seed]
+        for task in one.keys() & other.keys():
+            over_seeds[task].append(one[task] - other[task])
+    tasks = [task for task in sorted(over_seeds) if len(over_seeds[task]) == len(seeds)]
     if not tasks:
         return None
-    means = []
-    for task in sorted(tasks):
-        over_seeds = [
-            first.scores[seed][task] - second.scores[seed][task] for seed in seeds
-        ]
-        means.append(statistics.fmean(over_seeds))
+    means = [statistics.fmean(over_seeds[task]) for task in tasks]
     differences = np.array(means)
     low, high = mean_interval(differences)
     return Comparison(
@@ -99,9 +91,7 @@ def compare(
 
 
 def signed_rank(differences: np.ndarray) -> float:
-    """Return the two-sided p of Wilcoxon's signed-rank test on (T,) differences; zeros
-    are left out.
-    """
+    """Return Wilcoxon's two-sided signed-rank p of (T,) differences but for zeros."""
     differences = differences[np.abs(differences) > 1e-9]
     if not len(differences):
         return 1.0
@@ -121,13 +111,13 @@ def of_tables(tables: Sequence[Table]) -> list[Comparison]:
                 names = first[1], second[1]
             if all(lines):
                 found.append(compare(question, *lines, names))
-    return [comparison for comparison in found if comparison]
+    return list(filter(None, found))
 
 
 def _questions(table: Table) -> Iterator[tuple[str, Labels, Labels]]:
     """Yield (question, labels of two lines) for a table of the paper."""
     lines = [line.labels for line in table.lines]
-    groups = list(dict.fromkeys(labels[0] for labels in lines))
+    groups = [labels[0] for labels in lines]
     for labels in sorted(lines, key=lambda labels: groups.index(labels[0])):
         if table.name == "table1":
             yield from _table1_questions(*labels)
@@ -141,9 +131,7 @@ def _questions(table: Table) -> Iterator[tuple[str, Labels, Labels]]:
 
 
 def _table1_questions(shots: str, method: str) -> Iterator[tuple[str, Labels, Labels]]:
-    """Yield the questions about a method at some shots: if its source prompt helps, if
-    it is better than the paper's multitask methods, and if it is better than zero-shot.
-    """
+    """Yield if a source prompt helps, or beats the paper's methods and zero-shot."""
     labels = (shots, method)
     single = _single_form(method)
     yield f"a source prompt first, {counted(shots, 'shot')}", labels, (shots, single)
@@ -176,7 +164,7 @@ def markdown(comparisons: Sequence[Comparison]) -> str:
 
 def write(comparisons: Sequence[Comparison], out: Path) -> None:
     """Write the comparisons as JSON and Markdown."""
-    numbers = [asdict(comparison) for comparison in comparisons]
+    numbers = list(map(asdict, comparisons))
     write_json(out / "comparisons.json", numbers, indent=1)
     text = "Paired tests need two methods.\n"
     if comparisons:

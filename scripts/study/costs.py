@@ -1,23 +1,34 @@
-"""How long a run should take, from numbers of images and classes alone: for the order
-of jobs and the time left.
+"""How long a run should take, from numbers of images and classes alone, for the order
+of jobs and the time left; and measured steps of models of the real sizes.
 
-Seconds of one core with the pocket model. Other backbones and machines differ by a
-factor, which the first finished runs tell (`scripts.jobs.plan.Clock`).
+Expected are seconds of one core with the pocket model. Other backbones and machines
+differ by a factor, which the first finished runs tell (`scripts.jobs.plan.Clock`).
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
+from contextlib import nullcontext
 from functools import cache
+from pathlib import Path
 from typing import NamedTuple
 
 from datasets.catalog.entries import entries
+from toolkit.common.structured import read_json, write_json
 
 from .methods import single_form
+
+log = logging.getLogger(__name__)
 
 RUN_START = 0.3
 UNKNOWN_CLASSES = 10
 UNKNOWN_TEST_IMAGES = 100  # of each class
+
+
+# of measured steps: context vectors by method
+VECTORS = {"CoOp": 16, "VPT": 16, "UPT": 4}
+BATCH, CLASSES, STEPS = 2, 10, 3
 
 
 class Rates(NamedTuple):
@@ -46,8 +57,7 @@ class Size(NamedTuple):
 
 @cache
 def size(task: str, shots: int) -> Size:
-    """Return a task's size; its layout decides whether validation images come out of
-    the shots.
+    """Return a task's size; by its layout, validation images come out of the shots.
 
     Sets that the catalog does not know count as 10 classes of 100 test images.
     """
@@ -107,3 +117,51 @@ def transfer_seconds(method: str, tasks: Sequence[str]) -> float:
         one = size(task, 1)
         prompt += one.test * rates.test_image + one.classes * rates.step_class
     return len(tasks) * prompt
+
+
+def measured(backbones: Sequence[str], path: Path) -> list[dict]:
+    """Return parameters (all, trained) and seconds an image of a step, by backbone and
+    method, from a JSON file that keeps them.
+    """
+    rows = read_json(path) if path.is_file() else []
+    known = {row["backbone"] for row in rows}
+    for backbone in backbones:
+        if backbone not in known:
+            log.info("cost of %s, random weights", backbone)
+            rows += _measure(backbone)
+            write_json(path, rows, indent=1)
+    return [row for row in rows if row["backbone"] in backbones]
+
+
+def _measure(backbone: str) -> list[dict]:
+    """Measure steps of a batch, forward and backward in float32, among a few classes."""
+    import torch
+
+    from prompting.backbones.names import ALIASES
+    from prompting.model import count_parameters
+    from scripts.benchmarks import steps
+
+    clip = steps.random_clip(ALIASES.get(backbone, backbone))
+    size = clip.visual.image_size
+    height, width = size if isinstance(size, tuple) else (size, size)
+    images = torch.randn(BATCH, 3, height, width)
+    labels = torch.zeros(BATCH, dtype=torch.long)
+    names = steps.source_names(CLASSES)
+    rows = []
+    for method, n_ctx in VECTORS.items():
+        prompt = steps.prompt_of(method, clip, n_ctx, "end")
+        step = steps.our_step(clip, prompt, images, labels, names, nullcontext)
+        counts = count_parameters(clip, prompt)
+        rows.append(
+            {
+                "backbone": backbone,
+                "method": method,
+                "parameters": counts["num_backbone_params"],
+                "trained": counts["num_trainable_params"],
+                "seconds_per_image": steps.seconds(step, STEPS, "cpu") / BATCH,
+                "batch": BATCH,
+                "classes": CLASSES,
+                "threads": torch.get_num_threads(),
+            }
+        )
+    return rows

@@ -1,6 +1,4 @@
-"""The free runs of a plan file as jobs, and their results: every run's record, and mean
-and deviation over seeds.
-"""
+"""The free runs of a plan file as jobs, and their results over seeds."""
 
 from __future__ import annotations
 
@@ -32,9 +30,8 @@ BEST = "best by validation"
 def plan_entries(entries: Sequence[Entry]) -> tuple[Plan, list[Item]]:
     """Return one plan of all runs, and a table for each backbone and set of targets.
 
-    A run that several entries need is in the plan once. If an entry has a grid of
-    options, tables have a row for each setting, and one that takes for each target and
-    seed the setting with the best validation score.
+    If an entry has a grid of options, tables have a row for each setting, and one that
+    takes for each target and seed the setting with the best validation score.
     """
     plan = Plan()
     items: dict[tuple, Item] = {}
@@ -42,10 +39,9 @@ def plan_entries(entries: Sequence[Entry]) -> tuple[Plan, list[Item]]:
     has_grid = any(len(grid) > 1 for grid in grids)
     labels = (*LABELS, "setting") if has_grid else LABELS
     for entry, grid in zip(entries, grids, strict=True):
-        targets = tuple(datasets.task_name(target) for target in entry.targets)
-        key = (entry.backbone, targets)
+        targets = tuple(map(datasets.task_name, entry.targets))
         empty = Item(entry.backbone, "", labels, targets)
-        item = items.setdefault(key, empty)
+        item = items.setdefault((entry.backbone, targets), empty)
         for method, shots in itertools.product(entry.methods, entry.shots):
             item.rows += _rows(plan, entry, grid, method, shots)
     for item in items.values():
@@ -56,8 +52,7 @@ def plan_entries(entries: Sequence[Entry]) -> tuple[Plan, list[Item]]:
 
 
 def expand(entry: Entry) -> dict[str, dict]:
-    """Return the settings of an entry's grid: name -> options. Without a grid there is
-    one, named "".
+    """Return the settings of an entry's grid: name -> options; without one, "" alone.
 
     A key whose value in the recipe is a list (OPTIM.STEPSIZE) is a grid only if its
     values are lists.
@@ -69,7 +64,7 @@ def expand(entry: Entry) -> dict[str, dict]:
     for key, value in entry.options.items():
         if not isinstance(value, list):
             continue
-        takes_list = isinstance(recipe.get(key), (list, tuple))
+        takes_list = isinstance(recipe.get(key), list | tuple)
         if takes_list and not all(isinstance(one, list) for one in value):
             continue
         if not value:
@@ -86,9 +81,7 @@ def expand(entry: Entry) -> dict[str, dict]:
 def _rows(
     plan: Plan, entry: Entry, grid: dict[str, dict], method: str, shots: int
 ) -> list[Row]:
-    """Return a row for each setting, and one that chooses between them unless
-    validation images are trained on.
-    """
+    """Return a row for each setting, and one that chooses by validation images."""
     labels = (entry.name, method, str(shots))
     rows = []
     candidates: Runs = {}
@@ -107,15 +100,12 @@ def _rows(
     if is_chosen:
         rows.append(Row((*labels, BEST), candidates))
     elif len(grid) > 1:
-        log.warning(
-            "%s: no setting is the best by validation, as these images are trained on (DATASET.TRAIN_ON_VAL)",
-            method,
-        )
+        reason = "these images are trained on (DATASET.TRAIN_ON_VAL)"
+        log.warning("%s: no setting is the best by validation, as %s", method, reason)
     return rows
 
 
 def _runs(plan: Plan, entry: Entry, options: dict, method: str, shots: int) -> Runs:
-    """Plan the runs of one row."""
     protocol = Protocol(backbone=entry.backbone, seeds=entry.seeds, options=options)
     label = ""
     if entry.backbone != "pocket" or options:

@@ -58,9 +58,7 @@ def task_scores(record: Mapping) -> dict[str, tuple[float, float]]:
 
 
 def markdown(records: Sequence[Mapping]) -> str:
-    """Return a table of mean scores: a row for each number of shots, a column for each
-    trainer, former methods first.
-    """
+    """Return a table of mean scores: rows are shots, columns are trainers."""
     former = {}
     for row in read_json(REFERENCE)["rows"]:
         former[tuple(row["labels"])] = row["cells"]["average"]
@@ -82,9 +80,8 @@ def run(args: argparse.Namespace) -> None:
     """Write the picture, and the table if a page is given."""
     records = read_json(args.file)["trainers"]
     record = find_record(records, args.trainer, args.shots)
-    scores = task_scores(record)
     title = f"{args.trainer}, {args.shots} images a class: {record['zero_shot']:.1f} to {record['score']:.1f} % on average"
-    dumbbells(scores, title, args.output)
+    dumbbells(task_scores(record), title, args.output)
     if args.page:
         fill(args.page, "gains", markdown(records))
 
@@ -98,13 +95,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     add("file", type=Path, help="JSON of scripts.study.compare_runs")
     add("--trainer", default="MAPT")
     add("--shots", type=int, default=5)
-    add(
-        "-o",
-        "--output",
-        type=Path,
-        default=ROOT / "docs" / "study" / "gains.png",
-        help="the picture",
-    )
+    plot = ROOT / "docs" / "study" / "gains.png"
+    add("-o", "--output", type=Path, default=plot, help="the picture")
     add("--page", type=Path, help="Markdown page whose part `gains` becomes the table")
     args = parser.parse_args(argv)
     return run_command(lambda: run(args))

@@ -1,6 +1,4 @@
-"""The needs of each table and figure of the paper: the jobs it adds to the plan, and
-the rows that are read from them.
-"""
+"""The needs of each table and figure: its jobs, and the rows that are read of them."""
 
 from __future__ import annotations
 
@@ -14,7 +12,9 @@ from .methods import is_multitask, leaves_prompt, multitask_form
 from .planner import Group, Planner
 from .protocol import LENGTH_NODES, Protocol
 
-ONE_TEMPLATE = ", one template"  # after the label of plain CLIP
+# label of plain CLIP -> that with the sentence that prompts begin as
+ONE_TEMPLATE = {name: f"{name}, one template" for name in ("CLIP", "zero-shot")}
+GROUPS = {"groups": (1, 2, 3), "1": (2,), "2": (3,)}  # of table 3: label -> sizes
 Runs = dict[tuple[int, str], tuple[str, ...]]  # (seed, task) -> names of jobs
 
 
@@ -24,10 +24,8 @@ class Row:
 
     Attributes:
         labels: one for each of the item's label columns.
-        runs: (seed, task) -> the runs to choose from by the task's validation score; of
-            equals, the first.
-        column: which of a record's scores ("score", "zero_shot",
-            "zero_shot_one_template").
+        runs: (seed, task) -> the runs to choose from by validation score.
+        column: which score: "score", "zero_shot" or "zero_shot_one_template".
     """
 
     labels: tuple[str, ...]
@@ -57,15 +55,10 @@ class Item:
 
     def add_zero_shot(self, *labels: str) -> None:
         """Put two rows of plain CLIP first, with the tasks' templates and with the one
-        sentence that prompts begin as; their scores are in the records of the first
-        row's runs.
+        sentence that prompts begin as, from the records of the first row's runs.
         """
         runs = self.rows[0].runs
-        one_template = []
-        for label in labels:
-            if label in ("CLIP", "zero-shot"):
-                label += ONE_TEMPLATE
-            one_template.append(label)
+        one_template = [ONE_TEMPLATE.get(label, label) for label in labels]
         self.rows[:0] = [
             Row(labels, runs, "zero_shot"),
             Row(tuple(one_template), runs, "zero_shot_one_template"),
@@ -104,22 +97,16 @@ class _ItemPlanner(Planner):
         return item
 
     def table3(self, settings: dict) -> Item:
-        shots = settings["shots"]
-        title = "Groups of tasks, source M"
+        shots, title = settings["shots"], "Groups of tasks, source M"
         item = self._target_item("table3", title, "method", "adaptation")
-        kinds = [
-            ("S", False, (1,)),
-            ("best groups", False, (1, 2, 3)),
-            ("worst groups", True, (1, 2, 3)),
-            ("best 1", False, (2,)),
-            ("worst 1", True, (2,)),
-            ("best 2", False, (3,)),
-            ("worst 2", True, (3,)),
-        ]
         for single, multitask in self._pairs():
-            for label, worst, sizes in kinds:
-                runs = self._grouped(single, shots, True, worst, sizes)
-                item.add(runs, multitask, label)
+            runs = self._grouped(single, shots, True, sizes=(1,))
+            item.add(runs, multitask, "S")
+            for label, sizes in GROUPS.items():
+                for order in ("best", "worst"):
+                    worst = order == "worst"
+                    runs = self._grouped(single, shots, True, worst, sizes)
+                    item.add(runs, multitask, f"{order} {label}")
         return item
 
     def table4(self, settings: dict) -> Item:
@@ -139,10 +126,9 @@ class _ItemPlanner(Planner):
 
     def figure1(self, settings: dict) -> Item:
         item = self._item("figure1", "Size of the model", "backbone", "method")
-        for backbone in settings["backbones"]:
-            for method in self.protocol.methods:
-                runs = self._cross_task(method, settings["shots"], backbone=backbone)
-                item.add(runs, backbone, method)
+        for backbone, method in product(settings["backbones"], self.protocol.methods):
+            runs = self._cross_task(method, settings["shots"], backbone=backbone)
+            item.add(runs, backbone, method)
         return item
 
     def figure4(self, settings: dict) -> Item:
@@ -181,7 +167,6 @@ class _ItemPlanner(Planner):
         return [(one, multitask_form(one)) for one in singles if multitask_form(one)]
 
     def _item(self, name: str, title: str, *label_names: str) -> Item:
-        """Return an item of the cross-task experiments."""
         return Item(name, title, label_names, self.protocol.cross_targets)
 
     def _target_item(self, name: str, title: str, *label_names: str) -> Item:
@@ -209,9 +194,7 @@ class _ItemPlanner(Planner):
         worst: bool = False,
         sizes: Sequence[int] = (1, 2, 3),
     ) -> Runs:
-        """Plan setting 2: each target in groups of several sizes, by the seed's own
-        transfer matrix of `single`.
-        """
+        """Plan setting 2: each target in groups, by the seed's matrix of `single`."""
         multitask = multitask_form(single)
         targets = self.protocol.targets
         runs: Runs = {}
@@ -221,8 +204,7 @@ class _ItemPlanner(Planner):
                 start = self.source(multitask, shots, seed, targets)
             names = []
             for size in sizes:
-                method = multitask
-                group = None
+                method, group = multitask, None
                 if size > 1:
                     transfer = self.transfer(single, shots, seed)
                     group = Group(transfer, worst, size)

@@ -27,8 +27,7 @@ def read_suite(
     kinds: Mapping[str, str],
     trained: str,
 ) -> tuple[Path, dict]:
-    """Return the path and the checked content of a suite's YAML in `folder`, or of a
-    custom one.
+    """Return the path and the checked content of a suite's YAML, or of a custom one.
 
     Raises ValueError or FileNotFoundError naming the file and the key.
 
@@ -48,13 +47,12 @@ def read_suite(
     check_mapping(content, kinds, path.name)
     for key in kinds:
         values = content[key]
-        if not isinstance(values, list):
-            continue
-        if not values or len(set(values)) < len(values):
-            raise ValueError(
-                f"{path.name}: {key} is a list of different entries, at least one"
-            )
-        content[key] = tuple(values)
+        if isinstance(values, list):
+            if not values or len(set(values)) < len(values):
+                raise ValueError(
+                    f"{path.name}: {key} is a list of different entries, at least one"
+                )
+            content[key] = tuple(values)
     if content["largest"] not in content[trained]:
         raise ValueError(
             f"{path.name}: largest is {content['largest']!r}, which is none of its {trained}"
@@ -63,10 +61,8 @@ def read_suite(
 
 
 def check_mapping(content: object, kinds: Mapping[str, str], where: str) -> None:
-    """Raise ValueError if `content` does not map exactly these keys to values of their
-    kinds.
+    """Raise ValueError unless `content` maps just these keys to values of their kinds.
 
-    kinds: key -> the kind of its value, a constant of this module.
     where: the file and position of `content`, for messages.
     """
     if not isinstance(content, dict):
@@ -107,9 +103,7 @@ def is_kind(value: object, kind: str) -> bool:
 
 def is_whole(value: object, least: int) -> bool:
     """Return True for a whole number from `least` that numpy takes as a seed."""
-    return (
-        isinstance(value, int) and not isinstance(value, bool) and least <= value < MOST
-    )
+    return type(value) is int and least <= value < MOST
 
 
 def check_tasks(names: Sequence[str], where: str) -> None:

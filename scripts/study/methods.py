@@ -1,10 +1,10 @@
-"""The methods that studies and sweeps run: every registered trainer that learns, also
-those that were written for Dassl alone.
-"""
+"""The methods that studies and sweeps run: every registered trainer that learns."""
 
 from __future__ import annotations
 
 from functools import cache
+
+import trainers
 
 PAPER = ("CoOp", "VPT", "UPT", "MCoOp", "MVPT", "MUPT")
 
@@ -13,7 +13,6 @@ def known() -> tuple[str, ...]:
     """Return the names of all methods, those of the paper first."""
     from dassl.engine import TRAINER_REGISTRY
 
-    import trainers
     from trainers.engine.config import trainer_class
 
     trainers.register_all()
@@ -47,9 +46,7 @@ def _trainer(method: str) -> type:
 
 @cache
 def leaves_prompt(method: str) -> bool:
-    """Return whether a method's prompts are files that other tasks can use, which those
-    of a trainer for Dassl alone are not.
-    """
+    """Return False for a trainer for Dassl alone: other tasks can't use its prompts."""
     from trainers.engine.config import is_native
 
     return is_native(_trainer(method))
@@ -57,9 +54,7 @@ def leaves_prompt(method: str) -> bool:
 
 @cache
 def any_classes(method: str) -> dict:
-    """Return the configuration keys with which a method's prompts serve any classes;
-    {} if they always do, or never.
-    """
+    """Return the configuration keys with which its prompts serve any classes, if any."""
     return getattr(_trainer(method), "any_classes", {})
 
 

@@ -30,9 +30,7 @@ OF_THE_PLAN = {
 def check_options(
     names: Sequence[str], options: Mapping[str, object], backbone: str
 ) -> None:
-    """Raise ValueError if a key is unknown, is the plan's own, or is read by none of the
-    methods, of which there is at least one.
-    """
+    """Raise ValueError if a key is unknown, is the plan's own, or is read by no method."""
     from trainers.engine.config import is_foreign, trainer_class
     from trainers.engine.value_checks import unread_message, unread_pairs
 
@@ -55,33 +53,26 @@ def check_jobs(jobs: Iterable[Job]) -> None:
     that is to be scored on other tasks serves its own classes alone.
     """
     from trainers.engine import external, value_checks
-    from trainers.engine.config import with_overrides
+    from trainers.engine.config import trainer_class, with_overrides
 
     checked = set()
     for job in jobs:
         settings = job.settings
         method, tasks = settings["method"], settings["tasks"]
+        cfg = configuration_of(job)
         if settings["stage"] == "transfer":
             tasks = tasks[:1]  # each run has one of them
-            _check_transfer(job)
+            if reason := trainer_class(method).class_specific_reason(cfg):
+                raise ValueError(
+                    f"{method}: its prompt serves the classes of one task alone ({reason}), so no item that needs transfer has it"
+                )
         key = (method, settings["shots"], settings["seed"])
         key = (*key, settings["backbone"], str(settings["options"]), *tasks)
         if key in checked:
             continue
         checked.add(key)
-        cfg = with_overrides(configuration_of(job), DATASET__DATASET=",".join(tasks))
+        cfg = with_overrides(cfg, DATASET__DATASET=",".join(tasks))
         if methods.leaves_prompt(method):
             value_checks.check(cfg, methods.is_multitask(method))
         elif issues := external.wrong_values(cfg, trains=True):
             raise ValueError("\n".join(issues))
-
-
-def _check_transfer(job: Job) -> None:
-    from trainers.engine.config import trainer_class
-
-    method = job.settings["method"]
-    reason = trainer_class(method).class_specific_reason(configuration_of(job))
-    if reason:
-        raise ValueError(
-            f"{method}: its prompt serves the classes of one task alone ({reason}), so no item that needs transfer has it"
-        )

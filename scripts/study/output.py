@@ -1,6 +1,4 @@
-"""The output of a study: for each table or figure CSV, Markdown, LaTeX, JSON and PNG,
-the paired tests, and a page of all.
-"""
+"""The output of a study: files of each table or figure, paired tests, and a page."""
 
 from __future__ import annotations
 
@@ -13,13 +11,13 @@ import numpy as np
 
 from scripts.transfer import predictors
 from scripts.transfer.matrix import Matrix, normalised, read_square_matrix, write_matrix
-from scripts.transfer.plots import heat_maps
+from scripts.transfer.output import heat_maps
 from toolkit.common.files import write_text
 from toolkit.common.markers import replace_or_append
 from toolkit.common.structured import write_json
 from toolkit.common.text import markdown_table
 
-from . import comparisons, methods, plots, sizes, tables
+from . import comparisons, costs, methods, plots, tables
 from .items import Item
 from .protocol import BESIDE_POCKET, Protocol
 
@@ -72,8 +70,9 @@ def write_all(
 def _plot(protocol: Protocol, table: tables.Table, out: Path) -> None:
     path = out / f"{table.name}.png"
     if table.name == "figure1":
-        costs = sizes.measured(protocol.items["figure1"]["cost"], out / "sizes.json")
-        plots.sizes(table, costs, path)
+        backbones = protocol.items["figure1"]["cost"]
+        rows = costs.measured(backbones, out / "sizes.json")
+        plots.sizes(table, rows, path)
         return
     drawings = {"figure5": plots.lengths, "figure6": plots.variations}
     drawings.get(table.name, plots.dots)(table, path)
@@ -112,8 +111,7 @@ def _write_transfer(item: Item, folder: Path, out: Path, root: str) -> None:
         return
     names = [tables.short(task) for task in item.tasks]
     title = f"{item.title} (share of each target's best)"
-    plot = out / f"{item.name}.png"
-    heat_maps([plot], names, shares, title)
+    heat_maps([out / f"{item.name}.png"], names, shares, title)
     write_json(out / f"{item.name}.json", numbers, indent=1)
     write_json(out / "predictors.json", found, indent=1)
     write_text(out / "predictors.md", predictors.markdown(found))
@@ -121,7 +119,6 @@ def _write_transfer(item: Item, folder: Path, out: Path, root: str) -> None:
 
 
 def _best_sources(names: Sequence[str], shares: dict[str, np.ndarray]) -> str:
-    """Return a table of the two prompts that transfer best to each target."""
     rows = [["target", *shares]]
     for k, target in enumerate(names):
         row = [target]
@@ -129,8 +126,7 @@ def _best_sources(names: Sequence[str], shares: dict[str, np.ndarray]) -> str:
             column = matrix[:, k]
             order = np.argsort(-column, kind="stable")
             best = order[order != k][:2]
-            texts = [f"{names[j]} {100 * column[j]:.0f}" for j in best]
-            row.append(", ".join(texts))
+            row.append(", ".join(f"{names[j]} {100 * column[j]:.0f}" for j in best))
         rows.append(row)
     return markdown_table(rows, "l" * len(rows[0]))
 
@@ -145,9 +141,8 @@ def write_page(
     built: Sequence[tables.Table],
     out: Path,
 ) -> None:
-    """Fill the page's parts of these items, so that text around them stays, and copy
-    plots, numbers and machine.json to docs/study. Names of the parts and files of a suite in
-    BESIDE_POCKET begin with the suite's.
+    """Fill the page's parts of these items, and copy plots, numbers and machine.json to
+    docs/study. Names of a suite in BESIDE_POCKET begin with the suite's.
     """
     text = _read(page) or PAGE_HEAD
     copies = page.parent / "docs" / "study"
@@ -165,8 +160,7 @@ def write_page(
     for item in items:
         plot = copies / f"{prefix}{item.name}.png"
         parts[item.name] = _item_part(item, by_name.get(item.name), plot, out)
-    comparison_part = _read(out / "comparisons.md")
-    if comparison_part:
+    if comparison_part := _read(out / "comparisons.md"):
         parts["comparisons"] = COMPARISONS_HEAD + comparison_part
     for name, part in parts.items():
         text = replace_or_append(text, prefix + name, part)
@@ -187,9 +181,7 @@ def _protocol_part(protocol: Protocol, names: Sequence[str]) -> str:
 
 
 def _item_part(item: Item, table: tables.Table | None, plot: Path, out: Path) -> str:
-    kind = item.name[:-1]
-    number = item.name[-1]
-    parts = [f"## {item.title} (the paper's {kind} {number})", ""]
+    parts = [f"## {item.title} (the paper's {item.name[:-1]} {item.name[-1]})", ""]
     if plot.is_file():
         parts += [f"![{item.title}](docs/study/{plot.name})", ""]
     if item.name in ("table2", "table3", "figure4"):

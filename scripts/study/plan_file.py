@@ -13,22 +13,13 @@ from toolkit.common.structured import read_yaml
 from toolkit.common.suggest import canonical, nearest
 
 from . import methods
-from .kinds import check_tasks, is_whole, no_key
+from .kinds import NAME, OPTIONS, check_tasks, is_kind, is_whole, no_key
 from .protocol import ITEMS
 
 COMMON = ("root", "output_dir", "resources", "retries")
 STUDY = ("items", "suite", "seeds", "methods", "backbone")
-ENTRY = (
-    "name",
-    "methods",
-    "sources",
-    "targets",
-    "shots",
-    "seeds",
-    "options",
-    "backbone",
-    "evaluate",
-)
+ENTRY = ("name", "methods", "sources", "targets", "shots", "seeds", "options")
+ENTRY += ("backbone", "evaluate")
 
 
 @dataclass(frozen=True)
@@ -37,13 +28,11 @@ class Entry:
 
     Attributes:
         name: its name in tables.
-        sources: tasks that multitask methods (MCoOp, MVPT, MUPT) train a prompt on
-            first, which targets start from.
+        sources: tasks that multitask methods train a prompt on first.
         options: configuration keys, as train.py takes them; a list of values for a key
             that takes one is a grid.
         evaluated_tasks: tasks that each prompt is tested on, too; (): its own.
-        evaluated_classes: all, base or new: the classes in these tests; (): there are
-            none.
+        evaluated_classes: of these tests: all, base or new; (): there are none.
     """
 
     name: str
@@ -63,16 +52,15 @@ class PlanFile:
     """The content of a plan file.
 
     Attributes:
-        study: the study's keys that are given, for `scripts.study`; empty if `entries`
-            are.
         resources: "cpus" and "gpus" of a cluster for each job, if given.
+        study: the given keys of a study, for `scripts.study`; empty if `entries` are.
     """
 
     root: str
     output_dir: str
     resources: dict[str, float]
     retries: int | None
-    study: dict[str, list | str]
+    study: dict[str, tuple | str]
     entries: tuple[Entry, ...]
 
 
@@ -91,9 +79,8 @@ def read(path: Path) -> PlanFile:
     entries = ()
     if "runs" in top.value:
         for key in study:
-            raise top.get(key).error(
-                "is a study's; with runs it belongs in each of them"
-            )
+            text = "is a study's; with runs it belongs in each of them"
+            raise top.get(key).error(text)
         entries = _entries(top.get("runs"))
     return PlanFile(
         root=top.get("root", "").folder(),
@@ -105,13 +92,13 @@ def read(path: Path) -> PlanFile:
     )
 
 
-def _study_value(key: str, value: _Value) -> list | str:
+def _study_value(key: str, value: _Value) -> tuple | str:
     if key == "seeds":
-        return list(value.numbers(0))
+        return value.numbers(0)
     if key == "methods":
-        return list(value.choices(methods.known()))
+        return value.choices(methods.known())
     if key == "items":
-        return list(value.choices(("all", *ITEMS)))
+        return value.choices(("all", *ITEMS))
     return value.word()
 
 
@@ -128,17 +115,16 @@ def _entries(runs: _Value) -> tuple[Entry, ...]:
         raise runs.error(f"is a list, not {runs.value!r}")
     if not runs.value:
         raise runs.error("is empty")
-    entries: dict[str, Entry] = {}
+    entries: list[Entry] = []
     for k, content in enumerate(runs.value):
         value = _Value(content, runs.file, f"runs[{k}]")
         entry = _entry(value, default_name=str(k + 1))
-        if entry.name in entries:
-            first = list(entries).index(entry.name)
-            raise value.get("name").error(
-                f"{entry.name!r} is that of runs[{first}], too"
-            )
-        entries[entry.name] = entry
-    return tuple(entries.values())
+        for first, other in enumerate(entries):
+            if entry.name == other.name:
+                text = f"{entry.name!r} is that of runs[{first}], too"
+                raise value.get("name").error(text)
+        entries.append(entry)
+    return tuple(entries)
 
 
 def _entry(value: _Value, default_name: str) -> Entry:
@@ -150,14 +136,12 @@ def _entry(value: _Value, default_name: str) -> Entry:
     sources = value.get("sources", []).tasks()
     multitask = [name for name in names if methods.is_multitask(name)]
     if multitask and not sources:
-        raise value.get("sources").error(
-            f"{multitask[0]} learns a prompt on source tasks first: name some"
-        )
+        text = f"{multitask[0]} learns a prompt on source tasks first: name some"
+        raise value.get("sources").error(text)
     if sources and not multitask:
         other = methods.multitask_form(names[0]) or "a multitask method"
-        raise value.get("sources").error(
-            f"{names[0]} starts from no source tasks; {other} does"
-        )
+        text = f"{names[0]} starts from no source tasks; {other} does"
+        raise value.get("sources").error(text)
     targets = value.get("targets").tasks()
     if not targets:
         raise value.get("targets").error("is empty")
@@ -168,9 +152,8 @@ def _entry(value: _Value, default_name: str) -> Entry:
         evaluate = value.get("evaluate")
         evaluate.check_keys(("tasks", "classes"))
         evaluated_tasks = evaluate.get("tasks", []).tasks()
-        evaluated_classes = evaluate.get("classes", "all").choices(
-            ("all", "base", "new")
-        )
+        classes = evaluate.get("classes", "all")
+        evaluated_classes = classes.choices(("all", "base", "new"))
     return Entry(
         name=value.get("name", default_name).word(),
         methods=names,
@@ -187,10 +170,7 @@ def _entry(value: _Value, default_name: str) -> Entry:
 
 @dataclass(frozen=True)
 class _Value:
-    """A value of a plan file and its position, for messages.
-
-    Methods return it checked, or raise ValueError.
-    """
+    """A value of a plan file and its position; methods return it checked, or raise."""
 
     value: Any
     file: str
@@ -205,16 +185,14 @@ class _Value:
         return _Value(self.value.get(name, default), self.file, key)
 
     def check_keys(self, known: Sequence[str] | None = None) -> None:
-        if not isinstance(self.value, dict) or not all(
-            isinstance(name, str) for name in self.value
-        ):
+        if not is_kind(self.value, OPTIONS):
             raise self.error(f"maps keys to values, which {self.value!r} does not")
         for name in self.value:
             if known is not None and name not in known:
                 raise self.get(name).error(no_key(name, known))
 
     def word(self) -> str:
-        if not isinstance(self.value, str) or not self.value:
+        if not is_kind(self.value, NAME):
             raise self.error(f"is a name, not {self.value!r}")
         return self.value
 
@@ -253,10 +231,8 @@ class _Value:
         for word in self.words():
             name = canonical(word, known)
             if name is None:
-                choice = nearest(word, known)[0]
-                raise self.error(
-                    f"unknown {word!r}, nearest {choice!r} of {', '.join(known)}"
-                )
+                choice = f"{nearest(word, known)[0]!r} of {', '.join(known)}"
+                raise self.error(f"unknown {word!r}, nearest {choice}")
             chosen.append(name)
         if not chosen:
             raise self.error("is empty")

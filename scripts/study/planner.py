@@ -1,6 +1,4 @@
-"""Runs as jobs: the names and inputs of source prompts, adaptations and transfer
-matrices.
-"""
+"""Runs as jobs: names and inputs of source prompts, adaptations and transfers."""
 
 from __future__ import annotations
 
@@ -24,9 +22,7 @@ PROJECTION = {  # variant -> key and default
 
 
 class Group(NamedTuple):
-    """The target and the size - 1 tasks that transfer best (or worst) to it in the
-    matrix of a transfer job.
-    """
+    """The target and the size - 1 best (or worst) tasks in a transfer job's matrix."""
 
     transfer: str
     worst: bool
@@ -35,8 +31,7 @@ class Group(NamedTuple):
 
 @dataclass
 class Planner:
-    """Adds runs to a plan. Each method returns the job's name; asking again for the
-    same run adds nothing.
+    """Adds runs to a plan; equal runs are one. Each method returns the job's name.
 
     A variant is given by keywords: length (context vectors), head, layer, width (of
     UPT's transformer), offsets (of classes), backbone.
@@ -67,9 +62,7 @@ class Planner:
         group: Group | None = None,
         **variant,
     ) -> str:
-        """Plan a target's prompt, from a fresh one or from the source prompt of job
-        `start`, alone or with a group.
-        """
+        """Plan a target's prompt, fresh or from job `start`, alone or with a group."""
         settings, label = self._settings(method, shots, seed, variant)
         tests = 1
         if start:
@@ -91,26 +84,23 @@ class Planner:
         return self.plan.add(run_job(name, settings, "evaluation", [task], trained))
 
     def transfer(self, method: str, shots: int, seed: int) -> str:
-        """Plan the scores of every target's own prompt on every target, and the groups
-        that follow from them.
+        """Plan the scores of every target's own prompt on every target.
 
-        They are learned without offsets of their task's classes.
+        Prompts are learned without offsets of their task's classes.
         """
         targets = self.protocol.targets
-        variant = {}
-        if any_classes(method):
-            variant["offsets"] = False
+        variant = {"offsets": False} if any_classes(method) else {}
+        settings, label = self._settings(method, shots, seed, variant)
         prompts = [
             self.adapt(method, shots, seed, target, **variant) for target in targets
         ]
-        settings, label = self._settings(method, shots, seed, variant)
         settings |= {"stage": "transfer", "tasks": list(targets), "prompts": prompts}
         name = "transfer/" + label.removeprefix("runs/")
         seconds = costs.transfer_seconds(method, targets)
-        job = Job(
-            name, "transfer", settings, tuple(prompts), seconds, family="transfer"
+        needs = tuple(prompts)
+        return self.plan.add(
+            Job(name, "transfer", settings, needs, seconds, family="transfer")
         )
-        return self.plan.add(job)
 
     def _source_set(self, tasks: tuple[str, ...]) -> str:
         protocol = self.protocol
@@ -129,21 +119,21 @@ class Planner:
     ) -> tuple[dict, str]:
         """Return a run's settings, and its folder, which names the differences."""
         variant = dict(variant)
-        parts = [f"runs/{method}"]
+        name = f"runs/{method}"
         if self.label:
-            parts.append(self.label)
+            name += f"_{self.label}"
         backbone = variant.pop("backbone", self.protocol.backbone)
         if backbone != self.protocol.backbone:
-            parts.append(backbone.replace("/", "-"))
+            name += "_" + backbone.replace("/", "-")
         options = dict(self.protocol.options)
-        for name, value in variant.items():
-            keys, default = self._varied_keys(name, single_form(method))
+        for key, value in variant.items():
+            keys, default = self._varied_keys(key, single_form(method))
             if value != default:
-                parts.append(f"{name}{value}")
+                name += f"_{key}{value}"
                 options |= dict.fromkeys(keys, value)
-        parts.append(f"{shots}shots_seed{seed}")
         settings = {"method": method, "shots": shots, "seed": seed}
-        return settings | {"backbone": backbone, "options": options}, "_".join(parts)
+        settings |= {"backbone": backbone, "options": options}
+        return settings, f"{name}_{shots}shots_seed{seed}"
 
     def _varied_keys(self, name: str, single: str) -> tuple[list[str], int]:
         """Return the configuration keys of a variant, and their value in the recipe."""
@@ -182,23 +172,19 @@ def run_job(
     elif stage == "evaluation":
         epochs = 0
     batch = 16 if settings["backbone"] == "pocket" else 32
-    size = group.size if group else 1
+    size = 1
     needs = [start] if start else []
     if group:
+        size = group.size
         needs.append(group.transfer)
-    return Job(
-        name,
-        stage,
-        settings,
-        tuple(needs),
-        size * costs.run_seconds(method, tasks, shots, epochs, batch, tests),
-        size * costs.training_images(tasks, shots) * epochs,
-        f"{method} {stage}",
-    )
+    seconds = costs.run_seconds(method, tasks, shots, epochs, batch, tests)
+    images = costs.training_images(tasks, shots) * epochs
+    about = (tuple(needs), size * seconds, size * images, f"{method} {stage}")
+    return Job(name, stage, settings, *about)
 
 
 def digest(*parts: object) -> str:
     """Return six hexadecimal digits that distinguish lists of names or settings."""
-    text = "\n".join(str(part) for part in parts)
+    text = "\n".join(map(str, parts))
     fingerprint = hashlib.sha256(text.encode()).hexdigest()
     return fingerprint[:6]

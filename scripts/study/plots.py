@@ -1,6 +1,4 @@
-"""The plots of a study: averages as dots, scores before and after by task, as lines
-over the varied setting, and over the size of the model.
-"""
+"""The plots of a study: averages, scores before and after, settings and sizes."""
 
 from __future__ import annotations
 
@@ -32,7 +30,6 @@ POINT = 1.0  # scores that are nearer than this are as good
 
 @contextmanager
 def _figure(path: Path, size: tuple[float, float], columns: int = 1) -> Iterator[tuple]:
-    """Yield a figure and its axes, and write it at the end."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -69,24 +66,21 @@ def dots(table: Table, path: Path) -> None:
     means, deviations = _averages(lines)
     with _figure(path, (7.2, 0.8 + 0.24 * len(lines))) as (_, (axis,)):
         style = {"fmt": "o", "ms": 6, "capsize": 3}
+        of_paper = {"mfc": "none", "mec": "black", "ms": 5}
         for k, line in enumerate(lines):
             colours = [COLOURS[label] for label in line.labels if label in COLOURS]
             colour = next(iter(colours), GREY)
             axis.errorbar(means[k], k, xerr=deviations[k], color=colour, **style)
             paper = line.cells[AVERAGE].paper
             if paper is not None:
-                style_of_paper = {"mfc": "none", "mec": "black", "ms": 5}
-                axis.plot(paper, k, "o", label="the paper's", **style_of_paper)
+                axis.plot(paper, k, "o", label="the paper's", **of_paper)
             if np.isfinite(means[k]):
                 end = means[k] + deviations[k]
                 _note(axis, f"{means[k]:.1f}", (end, k), 4, 7)
         names = [", ".join(line.labels) for line in lines]
-        axis.set_yticks(range(len(lines)), names, fontsize=8)
-        axis.grid(axis="x", color="#dddddd", lw=0.8)
-        axis.set_axisbelow(True)
-        axis.set_xlabel(
-            f"{_scale_label(table)}, ± standard deviation over seeds", fontsize=8
-        )
+        _name_rows(axis, names, 8)
+        label = f"{_scale_label(table)}, ± standard deviation over seeds"
+        axis.set_xlabel(label, fontsize=8)
         if np.isfinite(means).any():
             low, high = np.nanmin(means), np.nanmax(means)
             right = min(100, high + 3)
@@ -105,39 +99,44 @@ def _note(
     axis.annotate(text, position, (shift, 0), **style)
 
 
+def _name_rows(axis, names: Sequence[str], size: int) -> None:
+    axis.set_yticks(range(len(names)), names, fontsize=size)
+    axis.grid(axis="x", color="#dddddd", lw=0.8)
+    axis.set_axisbelow(True)
+
+
 def dumbbells(
     scores: Mapping[str, tuple[float, float]], title: str, path: Path
 ) -> None:
-    """Draw a hollow dot for the first and a full dot for the second score of each task,
-    the largest gain on top.
+    """Draw two dots for each task, the largest gain on top.
 
     scores: task -> (zero-shot, adapted) in percent.
     """
-    ordered = sorted(scores.items(), key=lambda item: item[1][1] - item[1][0])
-    size = (5.2, 1.2 + 0.27 * len(ordered))
+    gains = {task: end - start for task, (start, end) in scores.items()}
+    names = sorted(scores, key=gains.get)
+    hollow = {"marker": "o", "ls": "", "mfc": "white", "mec": "#444444", "ms": 6}
+    size = (5.2, 1.2 + 0.27 * len(names))
     with _figure(path, size) as (figure, (axis,)):
-        for k, (_, (start, end)) in enumerate(ordered):
+        for k, name in enumerate(names):
+            start, end = scores[name]
             colour = GREY
             if end - start > POINT:
                 colour = BETTER
             elif start - end > POINT:
                 colour = WORSE
             axis.plot([start, end], [k, k], "-", color=colour, lw=2, zorder=1)
-            axis.plot(start, k, "o", mfc="white", mec="#444444", ms=6, zorder=2)
+            axis.plot(start, k, zorder=2, **hollow)
             axis.plot(end, k, "o", color=colour, ms=7, zorder=3)
             gain = f"{round(end - start):+d}"
             _note(axis, gain, (max(start, end), k), 8, 9)
         worse = f"more than {POINT:g} point worse"
-        axis.plot([], [], "o", mfc="white", mec="#444444", ms=6, label="zero-shot")
+        axis.plot([], [], label="zero-shot", **hollow)
         axis.plot([], [], "o", color=BETTER, ms=7, label="adapted")
         axis.plot([], [], "o", color=WORSE, ms=7, label=worse)
-        names = [task for task, _ in ordered]
-        axis.set_yticks(range(len(names)), names, fontsize=10)
+        _name_rows(axis, names, 10)
         axis.set_xlim(0, 106)
         axis.set_xticks(range(0, 101, 20))
         axis.set_xlabel("score on the test set (%)", fontsize=10)
-        axis.grid(axis="x", color="#dddddd", lw=0.8)
-        axis.set_axisbelow(True)
         axis.legend(loc="lower left", frameon=False, fontsize=9)
         figure.suptitle(title, fontsize=11)
 
@@ -150,7 +149,6 @@ def _errorbar(
 
 
 def _over_numbers(axis, lines: Sequence[Line], label: str) -> None:
-    """Draw averages over a number, the second label."""
     numbers = [int(line.labels[1]) for line in lines]
     _errorbar(axis, lines, numbers, label)
     axis.set_xticks(numbers)
@@ -227,7 +225,6 @@ def _draw_costs(axis, costs: Sequence[dict]) -> None:
 
 
 def _by_label(table: Table, position: int) -> dict[str, list[Line]]:
-    """Return the table's lines by one of their labels."""
     groups: dict[str, list[Line]] = defaultdict(list)
     for line in table.lines:
         groups[line.labels[position]].append(line)

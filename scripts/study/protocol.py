@@ -1,6 +1,4 @@
-"""The protocol of a study: tasks, shots, seeds and settings, from a YAML in
-configs/studies.
-"""
+"""The protocol of a study: tasks, shots, seeds, settings, from configs/studies."""
 
 from __future__ import annotations
 
@@ -77,22 +75,15 @@ class Protocol:
 
     def singles(self) -> list[str]:
         """Return the single-task methods of which either form is wanted."""
-        singles = [methods.single_form(method) for method in self.methods]
+        singles = map(methods.single_form, self.methods)
         return list(dict.fromkeys(singles))
 
 
 def load(suite: str) -> Protocol:
-    """Return the protocol of a suite, or of a custom YAML file.
-
-    Raises ValueError or FileNotFoundError naming the file and the key.
-    """
+    """Return the protocol of a suite or a file, or raise ValueError or OSError."""
     path, content = kinds.read_suite(suite, FOLDER, SUITES, KINDS, "sources")
     protocol = Protocol(suite=path.stem, **content)
-    _check(protocol, path.name)
-    return protocol
-
-
-def _check(protocol: Protocol, file: str) -> None:
+    file = path.name
     for name in protocol.cross_targets:
         if name not in protocol.targets:
             raise ValueError(
@@ -118,6 +109,7 @@ def _check(protocol: Protocol, file: str) -> None:
     for name in LENGTH_NODES:
         if "figure5" in protocol.items and name not in protocol.lengths:
             raise ValueError(f"{file}: lengths: {name} is missing, which figure5 needs")
+    return protocol
 
 
 def narrowed(
@@ -134,15 +126,13 @@ def narrowed(
             raise ValueError(
                 f"--methods: unknown method {wanted[None]!r}; the nearest is {choice!r}"
             )
-        in_order = [method for method in known if method in wanted]
-        protocol = replace(protocol, methods=tuple(in_order))
+        in_order = tuple(method for method in known if method in wanted)
+        protocol = replace(protocol, methods=in_order)
     return protocol
 
 
 def with_backbone(protocol: Protocol, backbone: str) -> Protocol:
-    """Return the protocol on another backbone, which figure 1 then has alone if it had
-    the suite's alone.
-    """
+    """Return the protocol on another backbone, also figure 1's if that was the suite's."""
     if not backbone or backbone == protocol.backbone:
         return protocol
     items = dict(protocol.items)

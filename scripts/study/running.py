@@ -1,6 +1,4 @@
-"""The parts that commands which plan trainings share: lists of flags, what a plan costs,
-and running it.
-"""
+"""The parts that commands with trainings share: lists of flags, costs, running."""
 
 from __future__ import annotations
 
@@ -31,15 +29,14 @@ def split_words(text: str) -> list[str]:
 
 def whole_numbers(flag: str, text: str, least: int) -> tuple[int, ...]:
     """Return the numbers of a flag, each once. Raise ValueError for other text."""
-    words = split_words(text)
-    numbers = []
-    for word in words:
+    numbers = {}
+    for word in split_words(text):
         if not word.isdecimal() or not is_whole(int(word), least):
             raise ValueError(
                 f"{flag}: whole numbers from {least}, comma separated, not {text!r}"
             )
-        numbers.append(int(word))
-    return tuple(dict.fromkeys(numbers))
+        numbers[int(word)] = word
+    return tuple(numbers)
 
 
 def run_jobs(
@@ -70,8 +67,8 @@ def run_jobs(
     backbones = {job.settings["backbone"] for job in plan}
     is_pocket = backbones <= {"pocket"}
     progress = _progress_lines(plan, args, place, is_pocket, show_images)
-    lines = [*lines, *progress]
-    sys.stdout.write("\n".join(lines) + "\n")
+    text = "\n".join([*lines, *progress])
+    sys.stdout.write(f"{text}\n")
     if args.dry_run:
         return 0
     if needs_root and not args.root:
@@ -109,9 +106,7 @@ def _progress_lines(
     is_pocket: bool,
     show_images: bool,
 ) -> list[str]:
-    """Return a line that says how many jobs are done, if some are, and one on the cost
-    of the others: the time on the pocket model, else the images.
-    """
+    """Return lines on the jobs that are done and on the cost of the others."""
     missing = []
     for job in plan:
         with contextlib.suppress(ValueError):  # of another job's results
@@ -119,11 +114,9 @@ def _progress_lines(
                 continue
         missing.append(job)
     lines = []
-    done = len(plan) - len(missing)
-    if done:
-        lines.append(
-            f"{done:,} of these {len(plan):,} jobs are done in {args.output_dir}"
-        )
+    if done := len(plan) - len(missing):
+        count = f"{done:,} of these {len(plan):,} jobs"
+        lines.append(f"{count} are done in {args.output_dir}")
     if is_pocket:
         return [*lines, execution.time_needed(missing, args)]
     images = "images: seen in training"

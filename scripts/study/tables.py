@@ -1,6 +1,4 @@
-"""From runs to tables: scores by row, task and seed, their mean and deviation, and the
-paper's figures beside them.
-"""
+"""From runs to tables: scores over seeds, and the paper's figures beside them."""
 
 from __future__ import annotations
 
@@ -45,12 +43,14 @@ class Cell:
         return statistics.stdev(self.values) if len(self.values) > 1 else 0.0
 
 
-LATEX = {
-    "\\": "\\textbackslash{}",
-    "^": "\\textasciicircum{}",
-    "~": "\\textasciitilde{}",
-    **{character: f"\\{character}" for character in "$&%#_{}"},
-}
+LATEX = str.maketrans(
+    {
+        "\\": "\\textbackslash{}",
+        "^": "\\textasciicircum{}",
+        "~": "\\textasciitilde{}",
+        **{character: f"\\{character}" for character in "$&%#_{}"},
+    }
+)
 
 
 @dataclass
@@ -68,8 +68,7 @@ class Line:
 class Table:
     """An item with its numbers; `columns` begin with "average".
 
-    digits: decimals in texts. averaged: number of tasks that the average is over; 0:
-    all columns.
+    digits: decimals in texts. averaged: tasks that the average is over; 0: all.
     """
 
     name: str
@@ -86,30 +85,28 @@ class Table:
 
 
 def build(item: Item, folder: Path, compare: bool) -> Table:
-    """Return the item's table; runs that are not below `folder` leave gaps.
+    """Return the item's table; missing runs leave gaps.
 
     compare: put the paper's figures beside.
     """
     paper = paper_scores() if compare else {}
-    lines = []
+    about = (item.name, item.title, item.label_names, (AVERAGE, *item.tasks))
+    table = Table(*about, [])
     for row in item.rows:
         line = _read_line(row, folder)
-        cells_by_column = line_cells(line.scores, item.tasks, item.tasks)
-        for column, cell in cells_by_column.items():
+        table.lines.append(line)
+        found = line_cells(line.scores, item.tasks, item.tasks)
+        for column, cell in found.items():
             values = cell.values
             if row.column.startswith("zero_shot"):
                 values = values[:1]  # nothing of it depends on the seed
             key = (item.name, " / ".join(row.labels), column)
             line.cells[column] = Cell(values, *paper.get(key, ()))
-        lines.append(line)
-    columns = (AVERAGE, *item.tasks)
-    return Table(item.name, item.title, item.label_names, columns, lines)
+    return table
 
 
 def _read_line(row: Row, folder: Path) -> Line:
-    """Return a row's scores; of several runs the one with the best validation score
-    counts, of equals the first.
-    """
+    """Return a row's scores; of several runs, those of the best by validation."""
     line = Line(row.labels, {})
     for (seed, task), runs in row.runs.items():
         files = [folder / name / "results.json" for name in runs]
@@ -136,9 +133,7 @@ def line_cells(
     columns: Sequence[str],
     averaged: Sequence[str],
 ) -> dict[str, Cell]:
-    """Return the cells of seed -> task -> percent; the average is over the seeds that
-    have all `averaged` tasks.
-    """
+    """Return the cells; the average is over seeds that have all `averaged` tasks."""
     averages = []
     for by_task in scores.values():
         if by_task.keys() >= set(averaged):
@@ -152,9 +147,7 @@ def line_cells(
 
 
 def paper_scores() -> dict[tuple[str, str, str], tuple[float, float | None]]:
-    """Return (item, row, task) -> the paper's mean and standard deviation in percent
-    (arXiv 2211.11720, tables 1 to 4).
-    """
+    """Return (item, row, task) -> mean, deviation in percent (arXiv 2211.11720)."""
     known = {}
     with open(FOLDER / "paper_scores.csv", newline="", encoding="utf-8") as stream:
         for line in csv.DictReader(stream):
@@ -188,14 +181,12 @@ def _text_rows(
 ) -> tuple[list[list[str]], str]:
     """Return the table's header and rows as texts, and the alignment of columns."""
     clean = latex_text if latex else markdown_text
-    names = [clean(short(column)) for column in columns]
-    digits = table.digits
-    heads = map(clean, table.label_names)
-    rows = [[*heads, *names]]
+    heads = [*table.label_names, *map(short, columns)]
+    rows = [list(map(clean, heads))]
     for line in table.lines:
         cells = [line.cells[column] for column in columns]
-        numbers = [number(cell, latex, digits) for cell in cells]
         labels = map(clean, line.labels)
+        numbers = [number(cell, latex, table.digits) for cell in cells]
         rows.append([*labels, *numbers])
     alignment = "l" * len(table.label_names)
     return rows, alignment + "r" * len(columns)
@@ -209,25 +200,17 @@ def markdown(table: Table, columns: Sequence[str] = ()) -> str:
 def latex(table: Table) -> str:
     """Return a LaTeX table of all columns, scaled to the page's width."""
     rows, alignment = _text_rows(table, table.columns, latex=True)
-    header, *rows = [" & ".join(row) + " \\\\" for row in rows]
-    lines = [
-        f"% {table.title}; needs the packages booktabs and graphicx",
-        "\\resizebox{\\textwidth}{!}{%",
-        f"\\begin{{tabular}}{{{alignment}}}",
-        "\\toprule",
-        header,
-        "\\midrule",
-        *rows,
-        "\\bottomrule",
-        "\\end{tabular}}",
-    ]
-    return "\n".join(lines) + "\n"
+    header, *rows = [f"{' & '.join(row)} \\\\\n" for row in rows]
+    return (
+        f"% {table.title}; needs the packages booktabs and graphicx\n"
+        f"\\resizebox{{\\textwidth}}{{!}}{{%\n\\begin{{tabular}}{{{alignment}}}\n"
+        f"\\toprule\n{header}\\midrule\n{''.join(rows)}\\bottomrule\n\\end{{tabular}}}}\n"
+    )
 
 
 def latex_text(text: str) -> str:
     """Return text in which nothing means something to LaTeX."""
-    escaped = [LATEX.get(character, character) for character in printable(text)]
-    return "".join(escaped)
+    return printable(text).translate(LATEX)
 
 
 def markdown_text(text: str) -> str:
@@ -264,9 +247,12 @@ def to_dict(table: Table) -> dict:
     for line in table.lines:
         row = {"labels": line.labels, "cells": {}}
         for column, cell in line.cells.items():
-            numbers = {"mean": cell.mean, "std": cell.std}
-            numbers |= {"values": cell.values, "paper": cell.paper}
-            row["cells"][column] = numbers
+            row["cells"][column] = {
+                "mean": cell.mean,
+                "std": cell.std,
+                "values": cell.values,
+                "paper": cell.paper,
+            }
             row |= {"scores": line.scores, "chosen": line.chosen}
             rows.append(row)
     about = {"item": table.name, "title": table.title}

@@ -1,15 +1,20 @@
-"""One job of a study, in whatever process it is run: a run of `trainers.engine.run`, or
-the matrix and groups made from runs.
+"""One job of a study, in whatever process it is run: a run of `trainers.engine.run` or
+of a trainer for Dassl alone, or the matrix and groups made from runs.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
+import logging
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
+import datasets
+import trainers
 from scripts import groups
 from scripts.jobs.plan import Job
 from scripts.transfer.matrix import Matrix, normalised, read_square_matrix, write_matrix
@@ -19,6 +24,9 @@ from toolkit.common.structured import read_json, write_json
 from .methods import leaves_prompt
 
 DONE_FILE = "job.json"  # in a finished job's folder: the finished job
+# backbone -> why it has no zero-shot scores; a download that failed is not tried again
+UNAVAILABLE: dict[str, str] = {}
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -30,8 +38,7 @@ class Place:
 
 
 def finished(job: Job, place: Place) -> bool:
-    """Return whether the job's folder says that this very job is done: same settings,
-    same resolved configuration.
+    """Return True if the folder says that this very job, so configured, is done.
 
     Raises ValueError if it holds the results of another.
     """
@@ -57,7 +64,7 @@ def perform(job: Job, place: Place) -> None:
         if leaves_prompt(job.settings["method"]):
             from trainers.engine.run import execute
         else:
-            from .dassl_jobs import execute
+            execute = execute_dassl
         execute(build_run(job, place))
     path = Path(place.folder) / job.name / DONE_FILE
     write_json(path, _done(job), indent=1)
@@ -69,16 +76,16 @@ def build_run(job: Job, place: Place):
     from trainers.engine.config import with_overrides
 
     settings, folder = job.settings, Path(place.folder)
-    tasks = settings["tasks"]
+    stage, tasks = settings["stage"], settings["tasks"]
     cfg = with_overrides(configuration_of(job), DATASET__ROOT=place.root)
     start = str(folder / settings["start"]) if settings["start"] else ""
-    if settings["stage"] == "source":
-        run = stages.source_run(cfg, tasks, start)
+    if stage == "source":
+        run = stages.source_run(cfg, tasks, start=start)
     else:
         related = {}
         if settings["group"]:
             related = group_of(settings["group"], tasks[0], folder)
-        trains = settings["stage"] != "evaluation"
+        trains = stage != "evaluation"
         (run,) = stages.target_runs(cfg, tasks, related, start, trains=trains)
     own_folder = str(folder / job.name)
     cfg = with_overrides(run.cfg, OUTPUT_DIR=own_folder)
@@ -117,17 +124,17 @@ def _configuration_key(settings: dict) -> tuple:
 def _configuration(
     method: str, shots: int, seed: int, backbone: str, options: str, task: str = ""
 ):
-    import datasets
-    import trainers
     from trainers.engine.config import resolve
 
     trainers.register_all()
     datasets.register_all()
-    flags = {"MODEL.BACKBONE.NAME": backbone}
-    flags |= dict.fromkeys(("SEED", "DATASET.RANDOM_SEED_SAMPLING"), seed)
-    flags |= dict.fromkeys(
-        ("DATASET.NUM_SHOTS", "DATASET.NUM_SAMPLES_PER_CLASS"), shots
-    )
+    flags = {
+        "MODEL.BACKBONE.NAME": backbone,
+        "SEED": seed,
+        "DATASET.RANDOM_SEED_SAMPLING": seed,
+        "DATASET.NUM_SHOTS": shots,
+        "DATASET.NUM_SAMPLES_PER_CLASS": shots,
+    }
     if task:
         flags["DATASET.DATASET"] = task
     pairs = []
@@ -148,8 +155,9 @@ def _fingerprint(key: tuple) -> str:
 def _done(job: Job) -> dict:
     """Return a finished job as plain data, as JSON gives it back."""
     fingerprint = _fingerprint(_configuration_key(job.settings))
-    done = {"settings": job.settings, "configuration": fingerprint}
-    return json.loads(json.dumps(done))
+    return json.loads(
+        json.dumps({"settings": job.settings, "configuration": fingerprint})
+    )
 
 
 def _transfer(job: Job, place: Place) -> None:
@@ -172,3 +180,83 @@ def _transfer(job: Job, place: Place) -> None:
             chosen = groups.choose(matrix, size, order == "worst")
             text = groups.to_yaml(chosen, f"{order} groups of {size}")
             write_text(out / f"groups_{order}{size}.yaml", text)
+
+
+# -- jobs of trainers that were written for Dassl alone ------------------------------------------------------------------
+
+
+def execute_dassl(run) -> None:
+    """Train and test, or only test `run.start`, as `trainers.engine.external` does; its
+    lines go to log.txt in the run's folder.
+
+    A record gets the score of plain CLIP ("zero_shot") unless TEST.ZERO_SHOT is False.
+    Raises ValueError or FileNotFoundError for wrong input.
+    """
+    from trainers.engine import external
+    from trainers.engine.config import RunOptions
+    from trainers.engine.run_dir import RESULTS, exclusive_folder
+
+    options = RunOptions(eval_only=not run.trains, model_dir=run.start)
+    external.check(run.cfg, options)
+    with exclusive_folder(run.folder), lines_in(run.folder / "log.txt"):
+        records = external.run(run.cfg, options)
+        if run.cfg.TEST.ZERO_SHOT:
+            _add_zero_shot(run.cfg, records)
+            write_json(run.folder / RESULTS, records, indent=1)
+
+
+@contextlib.contextmanager
+def lines_in(path: Path) -> Iterator[None]:
+    """Append what is printed or logged to a file; only warnings are shown, too."""
+    root = logging.getLogger()
+    levels = {handler: handler.level for handler in root.handlers}
+    level = root.level
+    written = logging.FileHandler(path, encoding="utf-8")
+    written.setFormatter(logging.Formatter("%(message)s"))
+    for handler in levels:
+        handler.setLevel(max(handler.level, logging.WARNING))
+    root.addHandler(written)
+    root.setLevel(logging.INFO)
+    try:
+        with contextlib.redirect_stdout(written.stream):
+            yield
+    finally:
+        root.removeHandler(written)
+        written.close()
+        root.setLevel(level)
+        for handler, before in levels.items():
+            handler.setLevel(before)
+
+
+def _add_zero_shot(cfg, records: list[dict]) -> None:
+    """Add plain CLIP's score to the only record; log why if it cannot be loaded."""
+    from dassl.config import get_cfg_default
+
+    from trainers.engine.scoring import score_prompts
+    from trainers.engine.settings import extend
+
+    (record,) = records
+    backbone = _weights(cfg.MODEL.BACKBONE.NAME)
+    if backbone in UNAVAILABLE:
+        log.info("no zero-shot score: %s", UNAVAILABLE[backbone])
+        return
+    ours = extend(get_cfg_default())
+    ours.DATASET.update(cfg.DATASET)
+    ours.SEED = cfg.SEED
+    ours.MODEL.BACKBONE.NAME = backbone
+    ours.DATALOADER.NUM_WORKERS = cfg.DATALOADER.NUM_WORKERS
+    ours.freeze()
+    try:
+        scores = score_prompts([None], ours, [cfg.DATASET.NAME])
+    except (ValueError, OSError) as error:
+        log.warning("no zero-shot scores of %s: %s", backbone, error)
+        UNAVAILABLE[backbone] = str(error)
+    else:
+        record["zero_shot"] = round(float(scores[0, 0]), 6)
+
+
+def _weights(backbone: str) -> str:
+    """Return the file that OpenAI's package keeps for a backbone, or the backbone."""
+    name = backbone.replace("/", "-").replace("@", "-")
+    file = Path.home() / ".cache" / "clip" / f"{name}.pt"
+    return str(file) if file.is_file() else backbone

@@ -5,11 +5,10 @@ task (paper, Figure 4).
     python -m scripts.transfer --trainer CoOp,VPT,UPT --tasks pocket-digits,pocket-signs,pocket-faces
 
 Below --output-dir, <trainer>_<shots>shots_seed<seed>/ holds a run's folder for each
-task, and: scores.json (raw columns), matrix.csv and normalised.csv (first column
-    source, header targets), heatmap.png and heatmap.pdf, predictors.csv and
-    predictors.json (how well similarities of prompts and of tasks predict the order of
-    sources), results.json (all of it). Existing files are reused: a stopped command
-    resumes.
+task, scores.json (raw columns), matrix.csv and normalised.csv (first column source,
+header targets), heatmap.png and .pdf, predictors.csv and .json (how well similarities
+of prompts and of tasks predict the order of sources), and results.json (all of it).
+Existing files are reused: a stopped command resumes.
 """
 
 from __future__ import annotations
@@ -55,33 +54,19 @@ def arguments() -> argparse.ArgumentParser:
     add("--trainer", default="CoOp,VPT,UPT", help="methods, comma separated")
     add("--shots", type=int, default=20, help="training images per class; -1 all")
     add("--seed", type=int, default=0)
-    add(
-        "--tasks",
-        help="tasks, comma separated; default: the 20 targets of the pocket suite",
-    )
+    text = "tasks, comma separated; default: the 20 targets of the pocket suite"
+    add("--tasks", help=text)
     add("--output-dir", type=Path, default=ROOT / "output" / "transfer")
-    add(
-        "--runs",
-        type=Path,
-        help="folder with runs to reuse: <trainer>_<shots>shots_seed<seed>/<task> or <task> in it",
-    )
+    text = "folder with runs to reuse: <trainer>_<shots>shots_seed<seed>/<task> or <task> in it"
+    add("--runs", type=Path, help=text)
     add("--backbone", default="", help="as for train.py")
-    add(
-        "--config-file",
-        default="",
-        help="YAML with settings; default: the recipe of the backbone",
-    )
-    add(
-        "--no-cache",
-        action="store_true",
-        help="neither read nor keep features of the frozen image tower in files",
-    )
+    text = "YAML with settings; default: the recipe of the backbone"
+    add("--config-file", default="", help=text)
+    text = "neither read nor keep features of the frozen image tower in files"
+    add("--no-cache", action="store_true", help=text)
     execution.add_arguments(parser, dry_run=False)
-    add(
-        "opts",
-        nargs=argparse.REMAINDER,
-        help="KEY VALUE pairs of the configuration, for every run",
-    )
+    text = "KEY VALUE pairs of the configuration, for every run"
+    add("opts", nargs=argparse.REMAINDER, help=text)
     return parser
 
 
@@ -95,8 +80,7 @@ def run(args: argparse.Namespace) -> int:
     tasks = _checked_tasks(args)
     embedded = [name for name in tasks if name in pocket.SPECS]
     pocket.ensure_all(embedded)
-    plans = _checked_plans(args, tasks)
-    for method, runs in plans.items():
+    for method, runs in _checked_plans(args, tasks).items():
         folder = args.output_dir / label(args, method)
         if learn(runs, folder, args):
             return 1
@@ -172,9 +156,8 @@ def transfer(
 
     kept = folder / "scores.json"
     folders = [run.folder for run in runs]
-    with tqdm(
-        total=len(tasks), desc="scores", unit="task", dynamic_ncols=True, leave=False
-    ) as bar:
+    style = {"desc": "scores", "unit": "task", "dynamic_ncols": True, "leave": False}
+    with tqdm(total=len(tasks), **style) as bar:
 
         def done(ready: int) -> None:
             bar.update(ready - bar.n)
@@ -187,7 +170,7 @@ def transfer(
         known = read_json(folder / "results.json")
         if known.get("key") == key:
             return known
-    names = [datasets.task_name(task) for task in tasks]
+    names = map(datasets.task_name, tasks)
     matrix = Matrix.square(names, scores)
     return report(folder, runs, matrix, zero_shot, key)
 

@@ -1,13 +1,11 @@
-"""The transfer matrix, scores of the prompt of each task on each task, and its CSV
-file.
-"""
+"""The transfer matrix, scores of each task's prompt on each task, and its CSV file."""
 
 from __future__ import annotations
 
 import csv
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -41,7 +39,7 @@ def normalised(matrix: Matrix) -> Matrix:
     best = scores.max(axis=0)
     zeros = np.zeros_like(scores)
     shares = np.divide(scores, best, out=zeros, where=best > 0)
-    return Matrix(matrix.sources, matrix.targets, shares)
+    return replace(matrix, scores=shares)
 
 
 def write_matrix(path: Path, matrix: Matrix, decimals: int = 6) -> None:
@@ -55,8 +53,7 @@ def write_matrix(path: Path, matrix: Matrix, decimals: int = 6) -> None:
 
 
 def read_matrix(path: str | Path) -> Matrix:
-    """Return the matrix in a CSV file: targets in the first row, sources in the first
-    column. An empty cell is NaN.
+    """Return the matrix in a CSV file of `write_matrix`; an empty cell is NaN.
 
     Raises FileNotFoundError, and ValueError naming the row and column.
     """
@@ -68,28 +65,23 @@ def read_matrix(path: str | Path) -> Matrix:
     targets = _distinct(header[1:], "column", path)
     first_cells = [line[0] for line in lines]
     sources = _distinct(first_cells, "row", path)
-    rows = []
-    for source, line in zip(sources, lines, strict=True):
-        cells = line[1:]
+    scores = np.empty((len(sources), len(targets)))
+    for row, source in enumerate(sources):
+        cells = lines[row][1:]
         if len(cells) != len(targets):
             raise ValueError(
                 f"{path.name}: row {source!r} has {len(cells)} scores, there are {len(targets)} columns"
             )
-        pairs = zip(targets, cells, strict=True)
-        row = []
-        for target, cell in pairs:
-            row.append(_read_score(cell, source, target, path))
-        rows.append(row)
-    shape = (len(sources), len(targets))
-    scores = np.array(rows, dtype=float).reshape(shape)
+        for column, target in enumerate(targets):
+            score = _read_score(cells[column], source, target, path)
+            scores[row, column] = score
     return Matrix(sources, targets, scores)
 
 
 def read_square_matrix(path: str | Path) -> Matrix:
     """Return the matrix in a CSV file with its rows in the order of its columns.
 
-    Raises ValueError if sources and targets differ, or a score off the diagonal is not
-    a number.
+    Raises ValueError if sources and targets differ, or an off-diagonal score is none.
     """
     path = Path(path)
     matrix = read_matrix(path)
@@ -100,21 +92,19 @@ def read_square_matrix(path: str | Path) -> Matrix:
             kind = "row" if odd[0] in matrix.sources else "column"
             message += f"; {odd[0]!r} is only a {kind}"
         raise ValueError(message)
-    order = [matrix.sources.index(task) for task in matrix.targets]
+    names = matrix.targets
+    order = [matrix.sources.index(task) for task in names]
     scores = matrix.scores[order]
     unknown = np.argwhere(~np.isfinite(scores))
     for row, column in unknown:
         if row != column:
-            source = matrix.targets[row]
-            target = matrix.targets[column]
             raise ValueError(
-                f"{path.name}: {source} on {target} is {str(scores[row, column])!r}, not a number"
+                f"{path.name}: {names[row]} on {names[column]} is {str(scores[row, column])!r}, not a number"
             )
-    return Matrix.square(matrix.targets, scores)
+    return Matrix.square(names, scores)
 
 
 def _read_lines(path: Path) -> list[list[str]]:
-    """Return the cells of the lines that are not empty."""
     if not path.is_file():
         raise FileNotFoundError(f"no matrix {path}")
     try:

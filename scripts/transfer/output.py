@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from toolkit.common.files import write_text
+from toolkit.common.files import atomic_write, write_text
 from toolkit.common.structured import write_json
 from toolkit.common.text import counted, csv_text
 from trainers.engine import results
@@ -25,6 +25,7 @@ FILES = (
     "results.json",
 )
 PICTURES = ("heatmap.png", "heatmap.pdf")
+MOST_NUMBERED = 20  # tasks up to which the cells of a picture hold their values
 log = logging.getLogger("transfer")
 
 
@@ -47,10 +48,8 @@ def report(
     write_json(folder / "predictors.json", predictors, indent=1)
     shots = counted(cfg.DATASET.NUM_SHOTS, "shot")
     title = f"Transfer of prompts: {cfg.TRAINER.NAME}, {shots}, seed {cfg.SEED}"
+    names = [name.removeprefix("pocket-") for name in shares.targets]
     try:
-        from .plots import heat_maps
-
-        names = [name.removeprefix("pocket-") for name in shares.targets]
         files = [folder / name for name in PICTURES]
         heat_maps(files, names, {"": shares.scores}, title)
     except ModuleNotFoundError as error:
@@ -99,3 +98,63 @@ def summary(value: dict) -> str:
             numbers = f"{found['mean']:.2f} [{found['low']:.2f}, {found['high']:.2f}]"
             lines.append(f"  rank correlation with {name}: {numbers}")
     return "\n".join(lines)
+
+
+def heat_maps(
+    paths: Sequence[Path],
+    names: Sequence[str],
+    maps: Mapping[str, np.ndarray],
+    title: str,
+) -> None:
+    """Draw column-normalised matrices (T, T) below each other into files such as PNG
+    and PDF; sources down, targets across, one scale of colours.
+
+    maps: title of a matrix -> its values, of which 1 is the best.
+    """
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    side = max(4.0, 0.42 * len(names) + 2.0)
+    size = (side + 0.8, side * len(maps))
+    minima = [float(values.min()) for values in maps.values()]
+    lowest = min(minima)
+    figure, axes = plt.subplots(
+        len(maps), 1, figsize=size, layout="constrained", squeeze=False
+    )
+    ticks = (range(len(names)), names)
+    turned = {"rotation": 60, "ha": "right", "rotation_mode": "anchor"}
+    for axis, name in zip(axes.flat, maps, strict=True):
+        values = maps[name]
+        image = axis.imshow(values, cmap="viridis", vmin=lowest, vmax=1.0)
+        axis.set_xticks(*ticks, fontsize=9, **turned)
+        axis.set_yticks(*ticks, fontsize=9)
+        axis.set_xlabel("target task")
+        axis.set_title(name, fontsize=11)
+        if len(names) <= MOST_NUMBERED:
+            _write_numbers(axis, values, lowest)
+        axis.set_ylabel("prompt learned on")
+        label = "score / best score on the target"
+        figure.colorbar(image, ax=axis, shrink=0.8, label=label)
+    figure.suptitle(title, fontsize=11)
+    for path in paths:
+        kind = path.suffix[1:]
+        # the same matrix gives the same file
+        metadata = {"CreationDate": None} if kind == "pdf" else {}
+        with atomic_write(path) as temporary:
+            figure.savefig(temporary, format=kind, dpi=150, metadata=metadata)
+    plt.close(figure)
+
+
+def _write_numbers(axis, values: np.ndarray, lowest: float) -> None:
+    middle = (lowest + 1.0) / 2
+    for row, column in np.ndindex(values.shape):
+        value = float(values[row, column])
+        text = "1"
+        if value < 0.995:
+            text = f"{value:.2f}".replace("0.", ".", 1)
+        style = {"fontsize": 7, "ha": "center", "va": "center"}
+        style["color"] = "black" if value > middle else "white"
+        style["fontweight"] = "bold" if row == column else "normal"
+        axis.text(column, row, text, **style)

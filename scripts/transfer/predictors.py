@@ -33,9 +33,7 @@ PREDICTORS = {
 
 
 def prompt_vectors(folders: Sequence[str | Path]) -> np.ndarray:
-    """Return the context vectors of the runs' prompts, a row each: (P, numbers). Raises
-    ValueError if sizes differ.
-    """
+    """Return the prompts' vectors (P, numbers). Raise ValueError if sizes differ."""
     rows = []
     for folder in folders:
         prompt = read_prompt(folder)[0].eval()
@@ -43,8 +41,7 @@ def prompt_vectors(folders: Sequence[str | Path]) -> np.ndarray:
         parts = [context.detach().flatten() for context in contexts]
         flat = torch.cat(parts)
         rows.append(flat.double().numpy())
-    lengths = {len(row) for row in rows}
-    if len(lengths) > 1:
+    if len(set(map(len, rows))) > 1:
         raise ValueError(
             "prompts of different sizes (class-specific contexts?) cannot be compared with each other"
         )
@@ -52,21 +49,17 @@ def prompt_vectors(folders: Sequence[str | Path]) -> np.ndarray:
 
 
 def task_vectors(cfg, tasks: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-    """Return the tasks' mean frozen class features and mean frozen features of their
-    training images; (T, d) each.
-    """
+    """Return mean frozen features of the tasks' classes and training images, (T, d)."""
     store = build_store(cfg)
     classes, images = [], []
     for name in tasks:
         task = build_task(cfg, name)
         preprocessing = store.backbone.preprocessing
         shown = build_images(cfg, [task], "train", preprocessing)
-        features = store.features(shown, in_files=False)
-        of_classes = class_features(store.encoder, task)
-        class_mean = of_classes.double().mean(0)
-        classes.append(class_mean.cpu().numpy())
-        image_mean = features.double().mean(0)
-        images.append(image_mean.cpu().numpy())
+        of_images = store.features(shown, in_files=False).double()
+        images.append(of_images.mean(0).cpu())
+        of_classes = class_features(store.encoder, task).double()
+        classes.append(of_classes.mean(0).cpu())
     return np.stack(classes), np.stack(images)
 
 
@@ -83,49 +76,43 @@ def similarities(
     cfg, tasks: Sequence[str], folders: Sequence[str | Path]
 ) -> dict[str, np.ndarray]:
     """Return the similarities (T, T) of tasks and prompts by each predictor."""
-    classes, images = task_vectors(cfg, tasks)
-    vectors = {"classes": classes, "images": images}
-    vectors["prompts"] = prompt_vectors(folders)
-    return {name: similarity(vectors[name]) for name in PREDICTORS}
+    vectors = (prompt_vectors(folders), *task_vectors(cfg, tasks))
+    similar = map(similarity, vectors)
+    return dict(zip(PREDICTORS, similar, strict=True))
 
 
 def spearman(one: np.ndarray, other: np.ndarray) -> float:
-    """Return the rank correlation of two lists of numbers, with mean ranks for ties;
-    NaN if one of them is constant.
-    """
+    """Return the rank correlation, with mean ranks for ties; NaN if one is constant."""
     if len(one) < 2 or np.ptp(one) == 0 or np.ptp(other) == 0:
         return float("nan")
     return float(spearmanr(one, other).statistic)
 
 
 def rank_correlations(scores: np.ndarray, guess: np.ndarray) -> np.ndarray:
-    """Return the rank correlation (T,) of each target's column of two matrices (T, T),
-    the target itself left out.
-    """
+    """Return the rank correlation (T,) of columns of two (T, T), but for diagonals."""
     values = []
-    for k, (one, other) in enumerate(zip(scores.T, guess.T, strict=True)):
-        others = np.delete(one, k)
-        values.append(spearman(others, np.delete(other, k)))
+    for k in range(len(scores)):
+        one = np.delete(scores[:, k], k)
+        other = np.delete(guess[:, k], k)
+        values.append(spearman(one, other))
     return np.array(values)
 
 
 def agreement(scores: np.ndarray, guess: np.ndarray) -> dict:
-    """Return how far a guess (T, T) orders the sources of each target as the scores do.
-
-    The mean Spearman correlation over targets, a 95 % bootstrap interval over targets,
-    and each target's correlation (None if its scores are all equal). Numbers are None
-    if no target has one.
+    """Return how far a guess (T, T) orders the sources of each target as the scores do:
+    the mean Spearman correlation over targets, its 95 % bootstrap interval, and each
+    target's correlation; None if the target's scores are all equal.
     """
     values = rank_correlations(scores, guess)
     is_known = np.isfinite(values)
     known = values[is_known]
-    found: dict = {"mean": None, "low": None, "high": None, "targets": len(known)}
+    mean = low = high = None
     if len(known):
         low, high = mean_interval(known)
         mean = float(known.mean())
-        found.update(mean=mean, low=low, high=high)
-    values_or_none = values.astype(object)
-    by_target = np.where(is_known, values_or_none, None)
+    found = {"mean": mean, "low": low, "high": high}
+    found["targets"] = len(known)
+    by_target = np.where(is_known, values.astype(object), None)
     return found | {"by_target": by_target.tolist()}
 
 
@@ -133,10 +120,9 @@ def compare_over_seeds(
     method: str, matrices: Mapping[int, Matrix], runs: Path, root: str = ""
 ) -> list[dict]:
     """Return for each predictor its rank correlation with the scores, averaged over
-    targets and seeds.
+    targets and seeds, with a 95 % bootstrap interval over targets.
 
-    A target whose scores or guesses are all equal counts as 0. The 95 % bootstrap
-    interval is over targets.
+    A target whose scores or guesses are all equal counts as 0.
 
     Args:
         matrices: seed -> square matrix in percent.
@@ -175,8 +161,7 @@ def _guesses(
     for name, values in by_source.items():
         column = values[:, None]
         guesses[name] = np.repeat(column, len(tasks), 1)
-    folders = _prompt_folders(method, seed, tasks, runs)
-    if folders:
+    if folders := _prompt_folders(method, seed, tasks, runs):
         cfg = configuration_of(folders[0], root)
         similar = similarities(cfg, tasks, folders)
         guesses["similarity of the prompts"] = similar["prompts"]
@@ -188,7 +173,6 @@ def _guesses(
 def _prompt_folders(
     method: str, seed: int, tasks: Sequence[str], runs: Path
 ) -> list[Path]:
-    """Return the folders of the tasks' prompts, or none if one is missing."""
     pattern = re.compile(rf"{method}_\d+shots_seed{seed}")
     for folder in sorted(runs.glob("*")):
         if pattern.fullmatch(folder.name):
@@ -203,6 +187,7 @@ def markdown(found: Sequence[dict]) -> str:
     rows = [["method", "predictor", "Spearman", "95 % interval"]]
     for one in found:
         interval = f"{one['low']:+.2f} to {one['high']:+.2f}"
+        numbers = [f"{one['spearman']:+.2f}", interval]
         name = [one["method"], one["predictor"]]
-        rows.append([*name, f"{one['spearman']:+.2f}", interval])
+        rows.append([*name, *numbers])
     return markdown_table(rows, "llrr")

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import datasets
@@ -44,22 +45,21 @@ def plan(args: argparse.Namespace, trainer: str, tasks: Sequence[str]) -> list[R
         raise ValueError(
             f"--trainer: {trainer} learns no prompt on one task alone; use CoOp, VPT or UPT"
         )
-    reason = cls.class_specific_reason(cfg)
-    if reason:
+    if reason := cls.class_specific_reason(cfg):
         raise ValueError(
             f"--trainer: the prompt of {trainer} serves the classes of one task alone ({reason})"
         )
     runs = []
     for task in tasks:
         name = datasets.task_name(task)
-        folder = args.output_dir / label(args, trainer) / name
+        below = Path(label(args, trainer), name)
+        folder = args.output_dir / below
         if args.runs:
-            for there in (args.runs / name, args.runs / label(args, trainer) / name):
-                if (there / "results.json").is_file():
-                    folder = there
-        cfg = with_overrides(
-            cfg, DATASET__DATASET=task, DATASET__NAME=task, OUTPUT_DIR=str(folder)
-        )
+            for there in (name, below):
+                if (args.runs / there / "results.json").is_file():
+                    folder = args.runs / there
+        changes = {"DATASET__DATASET": task, "DATASET__NAME": task}
+        cfg = with_overrides(cfg, OUTPUT_DIR=str(folder), **changes)
         check(cfg, cls.multitask)
         runs.append(Run(cfg, resume=True))
     return runs

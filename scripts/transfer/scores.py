@@ -34,11 +34,10 @@ def transfer_matrix(
     plain CLIP, (T,).
 
     Args:
-        cfg: a configuration with the backbone and data root; by default that of the
-            first run, which is enough if neither is a path.
+        cfg: a configuration with the backbone and data root; by default that of
+            the first run, which is enough if neither is a path.
         jobs: worker processes.
-        kept: a JSON file of columns; those that are still true are taken from it, new
-            ones are added as they come.
+        kept: a JSON file of columns; true ones are taken from it, new ones are added.
         done: called with the number of columns that are ready.
 
     Raises ValueError or FileNotFoundError.

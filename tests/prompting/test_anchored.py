@@ -6,8 +6,8 @@ from tiny import random_images, tiny_clip
 
 from prompting.anchored import AnchoredPrompt
 from prompting.checkpoints.prompt_files import load_prompts, load_state, save_prompts
-from prompting.class_aware import TCPPrompt
 from prompting.model import PromptedCLIP
+from prompting.name_aware import TCPPrompt
 from prompting.prompts import TextPrompt, VisualPrompt
 from prompting.shape import clip_shape
 

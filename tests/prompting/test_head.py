@@ -4,8 +4,8 @@ import pytest
 import torch
 from tiny import random_images, tiny_clip
 
+from prompting.anchored import HeadPrompt
 from prompting.checkpoints.prompt_files import load_prompts, save_prompts
-from prompting.head import HeadPrompt
 from prompting.model import PromptedCLIP
 
 NAMES = ["cat", "dog", "bird"]

@@ -20,7 +20,7 @@ pytest.importorskip("fastapi")
 import anyio  # noqa: E402
 
 from prompting.predict import load_zero_shot  # noqa: E402
-from prompting.serve import limits  # noqa: E402
+from prompting.serve import app as serve_app  # noqa: E402
 from prompting.serve.app import Limits, build_app  # noqa: E402
 
 SECONDS = 0.6
@@ -34,7 +34,7 @@ def predictor(tmp_path_factory):
 @pytest.fixture(scope="module")
 def port(predictor):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(limits, "HEADER_SECONDS", SECONDS)
+        patch.setattr(serve_app, "HEADER_SECONDS", SECONDS)
         bounds = Limits(
             images=3, classes=5, megabytes=1, pixels=1_000_000, seconds=SECONDS
         )

@@ -22,20 +22,20 @@ from small_jobs import perform_for_test
 from scripts.study import __main__ as study
 from scripts.study import (
     comparisons,
+    costs,
     items,
     methods,
     options,
     output,
     plots,
     protocol,
-    sizes,
     tables,
     work,
 )
 from scripts.study.planner import Planner
 from scripts.transfer import predictors
 from scripts.transfer.matrix import Matrix, normalised, write_matrix
-from scripts.transfer.plots import heat_maps
+from scripts.transfer.output import heat_maps
 from toolkit.common.hardware import processor_name
 from toolkit.common.markers import fill, replace_or_append
 
@@ -474,10 +474,10 @@ def test_the_cost_of_sizes_is_measured_once_and_drawn(tmp_path):
         "threads": 1,
     }
     rows = [
-        row | {"backbone": "ViT-B/32", "method": method} for method in sizes.VECTORS
+        row | {"backbone": "ViT-B/32", "method": method} for method in costs.VECTORS
     ]
     (tmp_path / "sizes.json").write_text(json.dumps(rows))
-    assert sizes.measured(["ViT-B/32"], tmp_path / "sizes.json") == rows
+    assert costs.measured(["ViT-B/32"], tmp_path / "sizes.json") == rows
     cells = {"average": tables.Cell((70.0, 71.0)), "a": tables.Cell((70.0, 71.0))}
     lines = [tables.Line(("pocket", method), cells) for method in methods.PAPER]
     table = tables.Table(

@@ -25,7 +25,6 @@ from prompting import load_prompts
 from scripts.jobs import local_executor
 from scripts.transfer import __main__ as transfer
 from scripts.transfer import output as transfer_output
-from scripts.transfer import plots as transfer_plots
 from scripts.transfer import predictors as transfer_predictors
 from scripts.transfer import scores as transfer_scores
 from scripts.transfer.matrix import Matrix, normalised
@@ -332,7 +331,7 @@ def test_prompt_vectors_are_context_vectors(done):
 
 def test_a_large_heat_map_has_no_numbers(tmp_path):
     values = np.random.default_rng(0).random((24, 24))
-    transfer_plots.heat_maps(
+    transfer_output.heat_maps(
         [tmp_path / "a.png"], [f"task {k}" for k in range(24)], {"": values}, "many"
     )
     assert [path.name for path in tmp_path.iterdir()] == ["a.png"]

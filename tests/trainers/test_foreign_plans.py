@@ -9,7 +9,6 @@ from run_files import read
 
 from scripts.protocols import __main__ as protocols
 from scripts.study import (
-    dassl_jobs,
     free_runs,
     items,
     methods,
@@ -165,7 +164,7 @@ def test_plain_clip_beside_is_that_of_our_own_runs(planned, place):
 def test_a_backbone_that_only_theirs_knows_has_no_zero_shot_score(
     planned, place, monkeypatch
 ):
-    monkeypatch.setattr(dassl_jobs, "UNAVAILABLE", {})
+    monkeypatch.setattr(work, "UNAVAILABLE", {})
     options = {"OPTIM.MAX_EPOCH": 1, "DATALOADER.NUM_WORKERS": 0}
     changed = {"backbone": "ViT-C/61", "options": options}
     settings = next(iter(planned[0])).settings | changed
@@ -175,16 +174,16 @@ def test_a_backbone_that_only_theirs_knows_has_no_zero_shot_score(
         assert "zero_shot" not in record and record["score"] >= 0
     lines = (Path(place.folder) / "one" / "log.txt").read_text()
     assert "no zero-shot scores of ViT-C/61" in lines
-    assert list(dassl_jobs.UNAVAILABLE) == ["ViT-C/61"]
+    assert list(work.UNAVAILABLE) == ["ViT-C/61"]
 
 
 def test_plain_clip_is_the_file_that_their_package_has(monkeypatch, tmp_path):
     monkeypatch.setattr(Path, "home", lambda: tmp_path)
-    assert dassl_jobs._weights("ViT-L/14@336px") == "ViT-L/14@336px"
+    assert work._weights("ViT-L/14@336px") == "ViT-L/14@336px"
     file = tmp_path / ".cache" / "clip" / "ViT-L-14-336px.pt"
     file.parent.mkdir(parents=True)
     file.touch()
-    assert dassl_jobs._weights("ViT-L/14@336px") == str(file)
+    assert work._weights("ViT-L/14@336px") == str(file)
 
 
 def test_a_stopped_job_is_resumed_from_its_last_epoch(planned, place):

@@ -55,7 +55,7 @@ def test_tables_by_hand(tmp_path):
         {"class": name, "images": 1, "accuracy": score}
         for name, score in zip(task.classnames, (0.0, 50.0, None), strict=True)
     ]
-    tables.write(tmp_path, [task], {"stub": targets}, {"stub": values}, {"stub": zero})
+    tables.write(tmp_path, [(task, targets, values)], {"stub": zero})
     found = rows_of(tmp_path / "results" / "predictions.csv")
     assert [row["image"] for row in found] == [
         "'-0.png",
@@ -95,7 +95,7 @@ def test_images_with_several_labels_by_hand(tmp_path):
     task = Stub((0, 1), (), (2,))
     targets = torch.tensor([[1, 1, 0], [0, 0, 0], [0, 0, 1]])
     values = torch.tensor([[0.6, 0.3, 0.1], [0.2, 0.3, 0.5], [0.1, 0.5, 0.4]])
-    tables.write(tmp_path, [task], {"stub": targets}, {"stub": values}, {})
+    tables.write(tmp_path, [(task, targets, values)], {})
     found = rows_of(tmp_path / "results" / "predictions.csv")
     assert [(row["true"], row["predicted"]) for row in found] == [
         ("'=1+1; b,c", "'=1+1"),

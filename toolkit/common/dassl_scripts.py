@@ -21,14 +21,13 @@ PREFIX = "theirs_"  # before the names of a script's own flags
 
 def find_script(folder: Path, trainer: Path) -> Path | None:
     """Return the file that defines `extend_cfg`: train.py in `folder`, else a file beside
-    that of a trainer; None if there is none. Of several, one that imports the trainer's
-    file is preferred.
+    a trainer's, preferably one that imports it; None without one.
     """
     candidates = [folder / "train.py", trainer.parent / "train.py", trainer]
     candidates += sorted(trainer.parent.glob("*.py")) + sorted(folder.glob("*.py"))
     found = []
     for file in candidates:
-        text = _text(file) if file.is_file() and not plugins.is_ours(file) else ""
+        text = read_source(file) if file.is_file() and not plugins.is_ours(file) else ""
         if "def extend_cfg(" in text:
             found.append(file)
             if file == trainer or imports(text, trainer):
@@ -43,8 +42,7 @@ def imports(text: str, file: Path) -> bool:
 
 
 def functions(file: Path, builtins: Mapping | None = None) -> dict:
-    """Return the names that a script defines: its imports, functions, classes and
-    constants.
+    """Return the names that a script defines: imports, functions, classes, constants.
 
     A statement that fails is left out, and none is made that parses a command line.
     """
@@ -107,12 +105,13 @@ def _run(statement: ast.stmt, file: Path, namespace: dict) -> None:
 
 def _tree(file: Path) -> ast.Module:
     try:
-        return ast.parse(_text(file), str(file))
+        return ast.parse(read_source(file), str(file))
     except SyntaxError:
         return ast.Module([], [])
 
 
-def _text(file: Path) -> str:
+def read_source(file: Path) -> str:
+    """Return a Python file's text; bytes that are no UTF-8 are replaced."""
     return file.read_text(encoding="utf-8", errors="replace")
 
 
@@ -130,8 +129,9 @@ def add_flags(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> No
     known = set(parser._option_string_actions)
     for folder in plugins.all_folders():
         if folder != plugins.ROOT and (folder / "train.py").is_file():
-            for action in _flags_of(folder / "train.py"):
-                if known.isdisjoint(action.option_strings):
+            theirs = parser_of(folder / "train.py")
+            for action in theirs._actions if theirs else []:
+                if action.option_strings and known.isdisjoint(action.option_strings):
                     action.dest = PREFIX + action.dest
                     action.required = False
                     action.help = argparse.SUPPRESS
@@ -139,20 +139,17 @@ def add_flags(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> No
                     known.update(action.option_strings)
 
 
-def _flags_of(file: Path) -> list[argparse.Action]:
-    theirs = parser_of(file)
-    actions = theirs._actions if theirs else []
-    return [action for action in actions if action.option_strings]
-
-
 def namespace_for(file: Path, given: Mapping[str, object]) -> argparse.Namespace:
-    """Return a script's arguments: its own defaults, and the flags that are given."""
+    """Return a script's arguments: its own defaults, and the flags that are given; None
+    is for those that are not, and have no default.
+    """
     values: dict[str, object] = {}
     parser = parser_of(file)
     for action in parser._actions if parser else []:
         if action.default is not argparse.SUPPRESS:
             values[action.dest] = action.default
     for name, value in given.items():
+        values.setdefault(name, value)
         if value is not None:
             values[name.removeprefix(PREFIX)] = value
     return argparse.Namespace(**values)

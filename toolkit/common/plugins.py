@@ -29,16 +29,11 @@ def add_import_flag(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--import",
         dest="imports",
-        action=_Import,
+        action="append",
+        type=add_path,
         metavar="PATH",
         help="a file that registers trainers or data sets, or a folder of such files; may be given again",
     )
-
-
-class _Import(argparse.Action):
-    def __call__(self, parser, namespace, values, option_string=None) -> None:
-        path = add_path(values)
-        setattr(namespace, self.dest, [*(getattr(namespace, self.dest) or []), path])
 
 
 def add_path(text: str) -> str:

@@ -78,6 +78,11 @@ def _escaped(character: str, lines: bool) -> str:
     return character.encode("unicode_escape").decode("ascii")
 
 
+def nonblank_lines(text: str) -> list[str]:
+    """Return the lines that are not blank, without white space around them."""
+    return list(filter(None, map(str.strip, text.split("\n"))))
+
+
 def counted(number: object, noun: str) -> str:
     """Return "1 shot", "5 shots": a number with its noun."""
     ending = "" if str(number) == "1" else "s"

@@ -20,12 +20,8 @@ from .settings import all_task_names
 def result_lines(
     cfg: CfgNode, records: Sequence[dict], staged: bool = False
 ) -> list[str]:
-    """Return lines that name the files of a run and the commands that show them and use
-    the prompt.
-
-    Args:
-        records: those of results.json.
-        staged: the prompts are in `adapt`, one of each task.
+    """Return lines that name the files of a run with the records of results.json, and
+    the commands for them. staged: the prompts are in `adapt`, one of each task.
     """
     out = Path(os.path.relpath(cfg.OUTPUT_DIR))
     lines = [f"results: {out / RESULTS}"]

@@ -24,6 +24,7 @@ from .config import (
     trainer_class,
     with_overrides,
 )
+from .flags import keys_of_flags
 from .run_dir import CONFIG, resumed_folder
 from .settings import all_task_names, declared_keys, split_names
 from .start import read_start, recorded_backbone
@@ -40,11 +41,10 @@ def key_table(trainer: str) -> str:
     if not declared:
         return f"{trainer} has no settings but those of all trainers\n"
     width = max(len(key) for key in declared)
-    lines = [
-        f"{key:<{width}}  {default!r:<8} {meaning}".rstrip()
-        for key, (default, meaning) in declared.items()
-    ]
-    return "\n".join(lines) + "\n"
+    text = ""
+    for key, (default, meaning) in declared.items():
+        text += f"{key:<{width}}  {default!r:<8} {meaning}".rstrip() + "\n"
+    return text
 
 
 def configuration(args: argparse.Namespace) -> CfgNode:
@@ -93,7 +93,7 @@ def chosen_trainer(args: argparse.Namespace) -> tuple[str, str]:
     its files tell it, else MAPT, or APT if there is one task.
     """
     files = config_files(args)
-    given = args.trainer or named_trainer(files, args.opts)
+    given = named_trainer(files, args.opts, args.trainer)
     if given:
         return given, ""
     resumed = _resumed_trainer(args)
@@ -123,9 +123,7 @@ def _check_combinations(args: argparse.Namespace) -> None:
     """Raise ValueError if a flag is given that would have no effect."""
     if args.load_epoch is not None and not args.model_dir:
         raise ValueError("--load-epoch is an epoch of --model-dir, which is not given")
-    keys = args.opts[::2]
-    values = args.opts[1::2]
-    for key, value in zip(keys, values, strict=False):
+    for key, value in zip(args.opts[::2], args.opts[1::2], strict=False):
         if key in ("DATASET.DATASET", "DATASET.NAME", "MULTITASK.SOURCE"):
             _require_names(value, key)
 
@@ -172,33 +170,11 @@ def config_files(args: argparse.Namespace) -> list[str]:
 
 def flag_values(args: argparse.Namespace) -> dict[str, Any]:
     """Return the configuration keys that flags set."""
-    values = {
-        "DATASET.ROOT": args.root,
-        "OUTPUT_DIR": args.output_dir,
-        "RESUME": args.resume,
-        "MODEL.BACKBONE.NAME": args.backbone,
-        "MODEL.BACKBONE.PRETRAINED": args.pretrained,
-        "MODEL.HEAD.NAME": args.head,
-        "DATASET.SOURCE_DOMAINS": args.source_domains,
-        "DATASET.TARGET_DOMAINS": args.target_domains,
-        "INPUT.TRANSFORMS": args.transforms,
-        "DATASET.DATASET": named_tasks(args.dataset, "--dataset"),
-        "DATASET.FEWSHOT": args.fewshot,
-        "DATASET.ALLOW_OUTSIDE": args.allow_outside,
-        "DATASET.ALLOW_UNKNOWN_WORDS": args.force,
-        "DATASET.MULTITASK_EVALKEY": args.multi_task_evalkey,
-        "MULTITASK.SOURCE": named_tasks(args.source, "--source"),
-        "DATASET.MULTITASK": args.multi_task,
-        "DATASET.MULTITASK_LABEL_PERTASK": args.multi_task_label_pertask,
-        "DATASET.COOP": args.dataset_coop,
-        "TRAIN.DETERMINISTIC": args.deterministic,
-        "TRAINER.CUT_CONTEXTLEN": args.cut_contextlen,
-    }
-    values = {key: value for key, value in values.items() if value}
-    if args.no_zero_shot:
-        values["TEST.ZERO_SHOT"] = False
-    if args.no_cache:
-        values["CACHE.FEATURES"] = False
+    values = keys_of_flags(args)
+    if args.dataset is not None:
+        values["DATASET.DATASET"] = named_tasks(args.dataset, "--dataset")
+    if args.source is not None:
+        values["MULTITASK.SOURCE"] = named_tasks(args.source, "--source")
     if args.seed is not None:
         values["SEED"] = values["DATASET.RANDOM_SEED_SAMPLING"] = args.seed
     shots = args.shots
@@ -206,19 +182,14 @@ def flag_values(args: argparse.Namespace) -> dict[str, Any]:
         shots = few_shot.recorded_shots(args.fewshot)
     if shots is not None:
         values["DATASET.NUM_SHOTS"] = shots
-    if args.act_ckpt is not None:
-        values["TRAINER.ACT_CKPT"] = args.act_ckpt
     return values
 
 
-def named_tasks(names: str | None, flag: str) -> str:
-    """Return the tasks of a flag, "" if it is not given; `@FILE` stands for those in a
-    file, a name a line.
+def named_tasks(names: str, flag: str) -> str:
+    """Return the tasks of a flag; `@FILE` stands for those in a file, a name a line.
 
     Raise ValueError if it names none, or FileNotFoundError.
     """
-    if names is None:
-        return ""
     found = []
     for name in names.split(","):
         if name.strip().startswith("@"):

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from dassl.config import get_cfg_default
-from dassl.engine import TRAINER_REGISTRY
 from yacs.config import CfgNode
 
 from datasets.custom import task as custom
@@ -21,7 +20,7 @@ from toolkit.common.suggest import nearest
 
 from . import dassl_config
 from .config_values import as_list, flatten, set_text, set_value
-from .settings import extend, merged, split_names
+from .settings import extend, merged, registered_trainers, split_names
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 KEY_ALIASES = {
@@ -81,14 +80,18 @@ def coop_names() -> dict[str, str]:
 
 def trainer_class(name: str) -> type:
     """Return the registered trainer. Raise ValueError naming the nearest one."""
-    names = TRAINER_REGISTRY.registered_names()
-    if name not in names:
+    known = registered_trainers()
+    if not name:
+        raise ValueError(
+            f"no trainer is given: use --trainer, with one of {', '.join(known)}"
+        )
+    if name not in known:
         plugin_files.raise_failure(name)
         raise ValueError(
-            f"unknown trainer {name!r} (--trainer, TRAINER.NAME): the nearest is {nearest(name, names)[0]!r}; "
-            f"there are {', '.join(names)}"
+            f"unknown trainer {name!r} (--trainer, TRAINER.NAME): the nearest is {nearest(name, known)[0]!r}; "
+            f"there are {', '.join(known)}"
         )
-    return TRAINER_REGISTRY.get(name)
+    return known[name]
 
 
 def is_native(cls: type) -> bool:
@@ -105,9 +108,8 @@ def recipes(cls: type, backbone: str) -> list[Path]:
     """Return the YAMLs with this backbone's settings: that of all our trainers, then
     those of the trainer or its base for all backbones (all.yaml) and for this one.
 
-    CoCoOp has its own file, which is complete; a trainer written for Dassl has CoOp's,
-    or else the shared settings. CoOp's published files, too, are complete and are taken
-    by name only; all methods are compared with the shared settings.
+    CoCoOp's own file is complete; a trainer written for Dassl has CoOp's, or else the
+    shared settings. CoOp's published files are complete, too, and taken by name only.
     """
     stem = BACKBONE_CONFIGS.get(backbone, "vit_b16")
     folder = CONFIGS / "trainers"
@@ -147,8 +149,12 @@ def resolve(
     texts = {file: _read(file) for file in files}
     pairs = _pairs(opts)
     given = dict(pairs)
-    trainer = trainer or named_trainer(files, opts)
-    _check_trainer(trainer, given.get("TRAINER.NAME"))
+    trainer = named_trainer(files, opts, trainer)
+    named = given.get("TRAINER.NAME")
+    if named and named != trainer:
+        raise ValueError(
+            f"TRAINER.NAME is {named!r}, but --trainer {trainer!r}: give one of them"
+        )
     cls = trainer_class(trainer)
     cfg = extend(get_cfg_default())
     # no settings but the data set: the recipe's
@@ -175,9 +181,9 @@ def resolve(
     return cfg
 
 
-def named_trainer(files: Sequence[str], opts: Sequence[str]) -> str:
-    """Return the trainer that pairs, or else YAML files name; "" if none does."""
-    given = dict(_pairs(opts)).get("TRAINER.NAME", "")
+def named_trainer(files: Sequence[str], opts: Sequence[str], flag: str = "") -> str:
+    """Return the trainer that the flag, or else pairs or YAML files name, or ""."""
+    given = flag or dict(_pairs(opts)).get("TRAINER.NAME", "")
     if given:
         return given
     for file in files:
@@ -185,19 +191,6 @@ def named_trainer(files: Sequence[str], opts: Sequence[str]) -> str:
         if "NAME" in node:
             return node["NAME"]
     return ""
-
-
-def _check_trainer(name: str, pair: str | None) -> None:
-    """Raise ValueError if there is no trainer, or if a KEY VALUE pair gives another."""
-    if pair and pair != name:
-        raise ValueError(
-            f"TRAINER.NAME is {pair!r}, but --trainer {name!r}: give one of them"
-        )
-    if not name:
-        raise ValueError(
-            "no trainer is given: use --trainer, with one of "
-            + ", ".join(TRAINER_REGISTRY.registered_names())
-        )
 
 
 def given_keys(
@@ -232,11 +225,8 @@ def without_local_paths(cfg: CfgNode) -> CfgNode:
     record = Path(cfg.DATASET.FEWSHOT)
     if record.is_absolute():
         cfg.DATASET.FEWSHOT = record.name
-    for node, key in (
-        (cfg.DATASET, "DATASET"),
-        (cfg.DATASET, "NAME"),
-        (cfg.MULTITASK, "SOURCE"),
-    ):
+    tasks = [(cfg.DATASET, "DATASET"), (cfg.DATASET, "NAME"), (cfg.MULTITASK, "SOURCE")]
+    for node, key in tasks:
         names = map(custom.without_local_path, split_names(node[key]))
         node[key] = ",".join(names)
     return cfg
@@ -267,21 +257,17 @@ def differences(one: CfgNode, other: CfgNode) -> list[str]:
     if a.keys() != b.keys():
         a, b = default_values() | a, default_values() | b
     keys = a.keys() | b.keys()
-    name = other.TRAINER.NAME
-    if name not in TRAINER_REGISTRY.registered_names() or is_native(
-        TRAINER_REGISTRY.get(name)
-    ):
+    cls = registered_trainers().get(other.TRAINER.NAME)
+    if cls is None or is_native(cls):
         keys -= set(MACHINE_KEYS)
     return [key for key in sorted(keys) if a.get(key) != b.get(key)]
 
 
 def settings(cfg: CfgNode) -> dict[str, Any]:
     """Return the values that differ from the defaults, but for those of one machine."""
-    defaults, found = default_values(), {}
-    for key, value in sorted(flatten(without_local_paths(cfg))):
-        if as_list(value) != defaults.get(key):
-            found[key] = value
-    return found
+    defaults = default_values()
+    values = sorted(flatten(without_local_paths(cfg)))
+    return {key: value for key, value in values if as_list(value) != defaults.get(key)}
 
 
 def load(path: Path) -> CfgNode:
@@ -312,8 +298,8 @@ def default_values() -> dict[str, Any]:
 def _read(file: str) -> dict:
     """Return a YAML file's keys. Raise ValueError, or FileNotFoundError."""
     if not Path(file).is_file():
-        there = sorted(path.name for path in Path(file).parent.glob("*.yaml"))
         message = f"no configuration file {file}"
+        there = sorted(path.name for path in Path(file).parent.glob("*.yaml"))
         if there:
             message += f"; there are {', '.join(there)}"
         raise FileNotFoundError(message)

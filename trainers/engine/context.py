@@ -20,37 +20,23 @@ MOST_DECODED = 5000  # images of a task; larger test sets are decoded when score
 
 @dataclass(frozen=True)
 class RunContext:
-    """The input of a trainer beyond the configuration.
+    """The input of a trainer beyond the configuration."""
 
-    Attributes:
-        tasks: the tasks of the run; None: the trainer builds those of its
-            configuration.
-        trains: False only evaluates.
-        start: folder of the run whose prompt is the initial one, or is evaluated; "": a
-            fresh prompt.
-        load_epoch: epoch of `start`; None: its best.
-        resume: continue from the state of an interrupted run in the output folder.
-        retest: the run in the output folder is trained; its results are to be made
-            again.
-        references: the models that are scored before training: "zero_shot",
-            "zero_shot_one_template", "source" (the initial prompt).
-        test_images: the tasks' test images, decoded when the run was checked; None: the
-            trainer's own.
-        tracker: gets the curves.
-        metadata: added to each record of results.json, and compared when a run is
-            resumed.
-    """
-
-    tasks: Sequence[Task] | None = None
-    trains: bool = True
+    tasks: Sequence[Task] | None = None  # None: those of the configuration
+    trains: bool = True  # False only evaluates
+    # folder of the run whose prompt is the initial one, or is evaluated; "": a fresh one
     start: str = ""
-    load_epoch: int | None = None
-    resume: bool = False
-    retest: bool = False
+    load_epoch: int | None = None  # epoch of `start`; None: its best
+    resume: bool = False  # continue the interrupted run in the output folder
+    retest: bool = False  # the run there is trained; its results are made again
+    # scored before training: "zero_shot", "zero_shot_one_template", "source" (the
+    # initial prompt)
     references: tuple[str, ...] = ()
+    # added to each record of results.json, and compared when a run is resumed
     metadata: Mapping[str, object] = field(default_factory=dict)
+    # decoded when the run was checked; None: the trainer's own
     test_images: MultitaskDataset | None = None
-    tracker: Tracker = field(default_factory=Tracker)
+    tracker: Tracker = field(default_factory=Tracker)  # gets the curves
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,4 @@
-"""The configuration of a trainer that was written only for Dassl: Dassl's defaults,
-then the additions of its repository's train.py, and values as yacs keeps them.
-"""
+"""The configuration of a trainer for Dassl alone, as its repository's train.py has it."""
 
 from __future__ import annotations
 
@@ -8,8 +6,7 @@ import ast
 import contextlib
 import inspect
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,25 +37,8 @@ ANY_TYPE = ("MODEL.BACKBONE.PRETRAINED",)  # True in Dassl, a tag or file for ou
 PLAIN = (tuple, list, str, int, float, bool, type(None))
 
 
-@dataclass(frozen=True)
-class Script:
-    """The functions of a repository's train.py that change a configuration."""
-
-    file: Path
-    extend: Callable[..., object]
-    setup: Callable[..., CfgNode] | None
-
-    def add_keys(self, cfg: CfgNode, args: object) -> None:
-        """Call `extend_cfg`, which may take `args` or read the variable `args`."""
-        self.extend.__globals__["args"] = args
-        if len(inspect.signature(self.extend).parameters) > 1:
-            self.extend(cfg, args)
-        else:
-            self.extend(cfg)
-
-
-def script_of(cls: type) -> Script | None:
-    """Return the script beside a trainer that defines `extend_cfg`, or None."""
+def script_of(cls: type) -> dict[str, Any]:
+    """Return the names of the script beside a trainer, {} without an `extend_cfg`."""
     package = plugin_files.package_of(cls)
     trainer = Path(plugin_files.source_of(cls))
     folder, builtins = trainer.parent, None
@@ -66,9 +46,19 @@ def script_of(cls: type) -> Script | None:
         folder, builtins = package.folder, package.builtins
     file = dassl_scripts.find_script(folder, trainer)
     found = dassl_scripts.functions(file, builtins) if file else {}
-    if file is None or "extend_cfg" not in found:
-        return None
-    return Script(file, found["extend_cfg"], found.get("setup_cfg"))
+    if "extend_cfg" not in found:
+        return {}
+    return found
+
+
+def _add_keys(script: Mapping[str, Any], cfg: CfgNode, args: object) -> None:
+    """Call `extend_cfg`, which may take `args` or read the variable `args`."""
+    extend_cfg = script["extend_cfg"]
+    extend_cfg.__globals__["args"] = args
+    if len(inspect.signature(extend_cfg).parameters) > 1:
+        extend_cfg(cfg, args)
+    else:
+        extend_cfg(cfg)
 
 
 def resolve(
@@ -82,21 +72,17 @@ def resolve(
     the repository's `extend_cfg`, YAML files, flags, KEY VALUE pairs, and the changes
     of its `setup_cfg`.
 
-    Args:
-        texts: the content of YAML files. given: the arguments of the command line, which
-        `setup_cfg` may read.
-
-    Raises:
-        ValueError: a value is not of the type that a key of Dassl's has.
+    texts: by YAML file. given: arguments of the command line, for `setup_cfg`. Raises
+    ValueError for a value that is not of the type of a key of Dassl's.
     """
     script = script_of(cls)
-    cfg = defaults(published=script is None)
+    cfg = defaults(published=not script)
     cfg.TRAINER.NAME = cls.__name__
     done = False
     if script:
         args = _arguments(script, cls, list(texts), flags, given or {})
-        script.add_keys(cfg, args)
-        plugin_files.note(f"defaults of extend_cfg in {script.file}")
+        _add_keys(script, cfg, args)
+        plugin_files.note(f"defaults of extend_cfg in {script['__file__']}")
         done = _set_up(cfg, script, args, texts, flags, pairs)
     known = {key for key, _ in flatten(cfg)}
     for file, text in texts.items():
@@ -133,7 +119,7 @@ def defaults(published: bool) -> CfgNode:
 
 
 def _arguments(
-    script: Script,
+    script: Mapping[str, Any],
     cls: type,
     files: Sequence[str],
     flags: Mapping[str, Any],
@@ -149,16 +135,12 @@ def _arguments(
     elif files:
         values["dataset_config_file"] = files[0]
         values["config_file"] = files[-1] if len(files) > 1 else ""
-    args = dassl_scripts.namespace_for(script.file, values)
-    for name, value in values.items():  # None, too, of flags that are not given
-        if not hasattr(args, name):
-            setattr(args, name, value)
-    return args
+    return dassl_scripts.namespace_for(Path(script["__file__"]), values)
 
 
 def _set_up(
     cfg: CfgNode,
-    script: Script,
+    script: Mapping[str, Any],
     args: Any,
     texts: Mapping[str, dict],
     flags: Mapping[str, Any],
@@ -168,10 +150,11 @@ def _set_up(
     False if it has none, or does not take the command line. Keys of the files that have
     no default are left out.
     """
-    if script.setup is None or len(texts) > 2:
+    setup_cfg = script.get("setup_cfg")
+    if setup_cfg is None or len(texts) > 2:
         return False
     fresh = get_cfg_default()
-    script.add_keys(fresh, args)
+    _add_keys(script, fresh, args)
     known = dict(flatten(fresh))
     opts: list[Any] = []
     name = flags.get("DATASET.DATASET", "")
@@ -182,11 +165,11 @@ def _set_up(
             opts += [key, _kept(known[key], decoded(text), key, key)]
     args.opts = opts
     try:
-        with _new_keys_allowed(script.setup.__globals__):
-            made = script.setup(args)
+        with _new_keys_allowed(setup_cfg.__globals__):
+            made = setup_cfg(args)
     except (Exception, SystemExit) as error:
         plugin_files.note(
-            f"setup_cfg of {script.file} is not used ({type(error).__name__}: {error})"
+            f"setup_cfg of {script['__file__']} is not used ({type(error).__name__}: {error})"
         )
         return False
     if not isinstance(made, dict):
@@ -204,8 +187,6 @@ def _set_up(
 def _new_keys_allowed(scope: dict[str, Any]) -> Iterator[None]:
     """Let files that are merged after `extend_cfg` of a script hold keys that have no
     default: repositories that change Dassl's own defaults have such.
-
-    scope: the script's variables.
     """
     extend_cfg = scope["extend_cfg"]
 
@@ -231,8 +212,7 @@ def decoded(value: Any) -> Any:
 
 
 def put(cfg: CfgNode, key: str, value: Any, file: str = "") -> None:
-    """Put a value into `cfg`, in both keys if the setting has two names; groups that are
-    not there are made.
+    """Put a value into `cfg`, in both keys if the setting has two names; make groups.
 
     Raise ValueError if a key of Dassl's has another type, or is a group.
     """

@@ -134,9 +134,7 @@ def from_main(make: Callable[[], T]) -> T:
 
 @contextlib.contextmanager
 def main_first() -> Iterator[None]:
-    """Let the main process run the block before all others; they leave it together. If
-    it raises an error, the others do not begin.
-    """
+    """Let the others run the block after the main process, unless that raises."""
     if not main():
         barrier()
     yield
@@ -173,9 +171,7 @@ def same_randomness() -> None:
 
 
 def rows(total: int, step: int = 1, process: int | None = None) -> range:
-    """Return the rows of `total` that a process takes, by default this one: neighbours,
-    in whole batches of `step`.
-    """
+    """Return neighbouring rows of `total` for a process, in whole batches of `step`."""
     process = _rank if process is None else process
     batches = -(-total // step)
     return range(total)[

@@ -25,7 +25,7 @@ from toolkit.common.text import log_lines
 from . import closing, config, distributed, external, results, run_dir, tables
 from .config import RunOptions, is_foreign, is_native, trainer_class, with_overrides
 from .context import TaskPool
-from .run import check_run, execute
+from .run import check_run, execute, names_or_count
 from .run_dir import RESULTS, Action, exclusive_folder, replaced_on_success
 from .settings import task_names
 from .stages import Experiment, plan
@@ -35,8 +35,8 @@ log = logging.getLogger(__name__)
 
 
 def run(cfg: CfgNode, options: RunOptions) -> None:
-    """Check the experiment or the run that a configuration describes, then execute it.
-    Raises ValueError or FileNotFoundError before anything is written.
+    """Check all that a configuration describes, then execute it. Raises ValueError or
+    FileNotFoundError before anything is written.
     """
     native = is_native(trainer_class(cfg.TRAINER.NAME))
     if options.resume and options.overwrite:
@@ -77,7 +77,6 @@ def _run_external(cfg: CfgNode, options: RunOptions, overwrite: bool) -> None:
             f"--track: {cfg.TRAINER.NAME} is a trainer for Dassl alone, which writes "
             "TensorBoard's curves only"
         )
-    external.check_processes(cfg)
     with replaced_on_success(cfg.OUTPUT_DIR, overwrite):
         external.check(cfg, options)
     with exclusive_folder(cfg.OUTPUT_DIR):
@@ -134,9 +133,7 @@ def coop_folder(cfg: CfgNode, task: str, options: RunOptions) -> str:
 
 
 def check(experiment: Experiment, tasks: TaskPool) -> None:
-    """Check all runs; nothing is written but missing pocket tasks. Raise ValueError or
-    FileNotFoundError.
-    """
+    """Raise ValueError or FileNotFoundError; only missing pocket tasks are written."""
     cfg = experiment.cfg
     wanted = [name for name in dict.fromkeys(experiment.tasks) if name in pocket.SPECS]
     rendered = pocket.ensure_all(wanted)
@@ -162,9 +159,8 @@ def check(experiment: Experiment, tasks: TaskPool) -> None:
 
 
 def execute_all(experiment: Experiment, tasks: TaskPool) -> list[dict]:
-    """Execute all runs; return the records of results.json. Of a staged experiment,
-    predictions/, results.json, results.md and submission.zip are collected in its
-    folder.
+    """Execute all runs; return the records of results.json. Those of a staged
+    experiment, predictions/, results.md and submission.zip are collected in its folder.
     """
     cfg, source = experiment.cfg, experiment.source
     targets = experiment.targets
@@ -203,8 +199,7 @@ def execute_all(experiment: Experiment, tasks: TaskPool) -> list[dict]:
 def collect(out: Path, records: Sequence[dict], root: str | None = None) -> None:
     """Gather predictions and results of targets at the top, and pack the submission.
 
-    root: the data root, in which a test set's order may be marked as unofficial; a
-    warning then says so.
+    root: of the data, where a test set's order may be marked as unofficial: a warning.
     """
     if results.has_predictions(records):
         names = {}
@@ -283,10 +278,7 @@ def start_log(cfg: CfgNode, first_line: str = "") -> None:
 
 def _log_run(cfg: CfgNode) -> None:
     """Log the trainer, its tasks, the folder, and the scored images."""
-    names = task_names(cfg)
-    label = ", ".join(names)
-    if len(names) > 5:
-        label = f"{len(names)} tasks"
+    label = names_or_count(task_names(cfg))
     shots = cfg.DATASET.NUM_SHOTS
     out = os.path.relpath(cfg.OUTPUT_DIR)
     seed = "a random seed" if cfg.SEED < 0 else f"seed {cfg.SEED}"

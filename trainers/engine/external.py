@@ -1,13 +1,11 @@
-"""Trainers that were written for Dassl alone: built, loaded, trained and tested as
-Dassl's own programs do.
-"""
+"""Trainers that were written for Dassl alone, run as Dassl's own programs do."""
 
 from __future__ import annotations
 
 import inspect
 import logging
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -22,61 +20,38 @@ from datasets.custom import task as custom
 from datasets.union import register_union
 from toolkit.common import images
 
-from . import distributed, external_results
+from . import distributed, external_results, run_dir, value_checks
 from .config import RunOptions, with_overrides
 from .config_values import flatten
 from .dassl_config import missing_key
 from .no_gpu import kept_on_cpu
-from .run_dir import (
-    FolderState,
-    Status,
-    another_run,
-    decide,
-    different_keys,
-    write_config,
-)
 from .settings import RANGES, task_names
-from .value_checks import (
-    MAX_SEED,
-    MAX_SIDE,
-    SPLITS,
-    choice,
-    out_of_range,
-    wrong_colours,
-    wrong_seed,
-    wrong_stepsize,
-)
+from .value_checks import MAX_SEED, MAX_SIDE
 
 log = logging.getLogger(__name__)
 # in torch's errors if a GPU is asked for
 NO_GPU = ("Found no NVIDIA driver", "not compiled with CUDA enabled")
 
 
-def check_processes(cfg: CfgNode) -> None:
-    """Raise ValueError under torchrun."""
+def check(cfg: CfgNode, options: RunOptions) -> None:
+    """Raise ValueError under torchrun, for impossible values, another run in the folder
+    or a single multilabel task, and FileNotFoundError if --resume has no checkpoint.
+    """
     if distributed.world() > 1:
         raise ValueError(
             f"{cfg.TRAINER.NAME} is a trainer for one process (TRAINER.NAME): start it without torchrun"
         )
-
-
-def check(cfg: CfgNode, options: RunOptions) -> None:
-    """Raise ValueError for values that no trainer can have, if the folder holds another
-    run, if the only task has several labels an image, or if the folder to resume from
-    holds no checkpoint.
-    """
     issues = wrong_values(cfg, trains=not (options.eval_only or options.no_train))
     if issues:
         raise ValueError("\n".join(issues))
-    different = different_keys(cfg)
-    if different:
-        decide(cfg.OUTPUT_DIR, another_run(different), options.resume)
-    decide(cfg.OUTPUT_DIR, FolderState(Status.EMPTY), options.resume)
+    other = run_dir.other_run(cfg)
+    if other:
+        run_dir.decide(cfg.OUTPUT_DIR, other, options.resume)
     names = task_names(cfg)
-    for name in names:
-        known = _registered(name)
-        if getattr(known, "label_kind", "") == "multilabel" and len(names) == 1:
-            raise _several_labels(cfg, name)
+    if len(names) == 1:
+        label_kind = getattr(_registered(names[0]), "label_kind", "")
+        if label_kind == "multilabel":
+            raise _several_labels(cfg, names[0])
     folder = cfg.RESUME
     if folder not in ("", "auto") and not _has_checkpoint(folder):
         raise FileNotFoundError(
@@ -91,33 +66,28 @@ def wrong_values(cfg: CfgNode, trains: bool) -> list[str]:
     schedules and transforms may be the trainer's own.
     """
     values = dict(flatten(cfg))
-    ranges = {key: RANGES[key] for key in RANGES if _is_checked(key, values)}
+    ranges = {}
+    for key, limits in RANGES.items():
+        # of numbers that Dassl's optimisers or loaders read
+        of_dassl = key.startswith(("OPTIM.", "DATALOADER."))
+        if of_dassl and isinstance(values.get(key), (int, float)):
+            ranges[key] = limits
     if not trains:
         ranges.pop("OPTIM.MAX_EPOCH", None)
-    issues = choice("TEST.SPLIT", cfg.TEST.SPLIT, SPLITS)
-    issues += out_of_range(values, ranges)
-    issues += wrong_seed("SEED (--seed)", max(cfg.SEED, 0))
+    issues = value_checks.choice("TEST.SPLIT", cfg.TEST.SPLIT, value_checks.SPLITS)
+    issues += value_checks.out_of_range(values, ranges)
+    issues += value_checks.wrong_seed("SEED (--seed)", max(cfg.SEED, 0))
     if isinstance(cfg.OPTIM.STEPSIZE, (list, tuple)):
-        issues += wrong_stepsize(cfg.OPTIM)
-    issues += wrong_colours(cfg.INPUT)
+        issues += value_checks.wrong_stepsize(cfg.OPTIM)
+    issues += value_checks.wrong_colours(cfg.INPUT)
     size = cfg.INPUT.SIZE
-    if isinstance(size, (list, tuple)) and not _is_size(size):
-        issues.append(
-            f"INPUT.SIZE is {size}; {cfg.TRAINER.NAME} takes height and width, 1 to {MAX_SIDE}"
-        )
+    if isinstance(size, (list, tuple)):
+        are_sides = all(type(side) is int and 1 <= side <= MAX_SIDE for side in size)
+        if len(size) != 2 or not are_sides:
+            issues.append(
+                f"INPUT.SIZE is {size}; {cfg.TRAINER.NAME} takes height and width, 1 to {MAX_SIDE}"
+            )
     return issues
-
-
-def _is_checked(key: str, values: dict[str, object]) -> bool:
-    """Return True for a number that Dassl's optimisers or loaders read."""
-    of_dassl = key.startswith(("OPTIM.", "DATALOADER."))
-    return of_dassl and isinstance(values.get(key), (int, float))
-
-
-def _is_size(size: Sequence[object]) -> bool:
-    if len(size) != 2:
-        return False
-    return all(type(side) is int and 1 <= side <= MAX_SIDE for side in size)
 
 
 def _several_labels(cfg: CfgNode, name: str) -> ValueError:
@@ -139,10 +109,8 @@ def _has_checkpoint(folder: str) -> bool:
 
 @kept_on_cpu()
 def run(cfg: CfgNode, options: RunOptions) -> list[dict]:
-    """Train and test, or only test, and return the records of results.json; several
-    tasks are one union of classes.
-
-    An interrupted run in the output folder is resumed, as Dassl does.
+    """Train and test, or only test, and return the records of results.json. Several
+    tasks are one union of classes; an interrupted run is resumed, as Dassl does.
     """
     written = with_overrides(cfg, RESUME="")
     cfg = with_overrides(cfg, RESUME=_resumed_folder(cfg, options))
@@ -169,7 +137,7 @@ def run(cfg: CfgNode, options: RunOptions) -> list[dict]:
                 task.name,
                 task.metric,
             )
-    write_config(written)
+    run_dir.write_config(written)
     tested = external_results.LastTest(trainer)
     _of_trainer(lambda cfg: _work(trainer, cfg, options, tested), cfg)
     return external_results.write(trainer, written, tested)
@@ -217,9 +185,7 @@ def _load(trainer, options: RunOptions) -> None:
 
 
 def _evaluated_epoch(options: RunOptions) -> int | None:
-    """Return the epoch whose checkpoint is evaluated, None for the best one: without
-    --load-epoch the best if there is one, else the last.
-    """
+    """Return --load-epoch, else None for the best checkpoint, else the last epoch."""
     folder = Path(options.model_dir)
     if options.load_epoch is not None or not options.model_dir:
         return options.load_epoch
@@ -250,18 +216,13 @@ def _resumed_folder(cfg: CfgNode, options: RunOptions) -> str:
 
 
 def _data_settings(cfg: CfgNode) -> dict[str, int]:
-    """Return the values that our tasks read instead of Dassl's values that they do not
-    know: all images for no shots, a random seed for -1.
-    """
-    settings = {}
-    shots = cfg.DATASET.NUM_SHOTS
-    ours = [_is_task(name) for name in task_names(cfg)]
-    if shots < 1 and all(ours):
-        settings = {"DATASET__NUM_SHOTS": -1, "DATASET__NUM_SAMPLES_PER_CLASS": -1}
+    """Return our values for Dassl's: all images for no shots, a random seed for -1."""
     seed = cfg.SEED
     if seed < 0:
         seed = random.randrange(MAX_SEED)
-    settings["DATASET__RANDOM_SEED_SAMPLING"] = seed
+    settings = {"DATASET__RANDOM_SEED_SAMPLING": seed}
+    if cfg.DATASET.NUM_SHOTS < 1 and all(map(_is_task, task_names(cfg))):
+        settings |= {"DATASET__NUM_SHOTS": -1, "DATASET__NUM_SAMPLES_PER_CLASS": -1}
     return settings
 
 

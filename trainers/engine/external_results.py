@@ -1,12 +1,9 @@
-"""The output of a run of a trainer written only for Dassl, beside Dassl's files:
-results.json, predictions and tables, as of our own trainers.
-"""
+"""The results of a trainer that was written for Dassl alone, as of our own trainers."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -14,88 +11,65 @@ from torch import Tensor, nn
 from yacs.config import CfgNode
 
 from datasets import Task, as_task, task_name
-from elevater_eval import write_predictions
-from toolkit.common.structured import write_json
 
-from . import provenance, results, tables
+from . import results
 
 log = logging.getLogger(__name__)
 
 
 class LastTest:
-    """Keeps the probabilities and labels that a trainer's evaluator was given in its
-    last test.
-
-    Attributes:
-        split: "test" or "val". value: the result of `test`, None before.
-        validation: the result on validation images, None if it was not asked for.
-    """
+    """Keeps the probabilities and labels of a trainer's last test."""
 
     def __init__(self, trainer: Any) -> None:
-        self.split = "test"
-        self.value: float | None = None
-        self.validation: float | None = None
-        self._scores: list[Tensor] = []
-        self._labels: list[Tensor] = []
-        self._watch_evaluator(trainer.evaluator)
-        self._watch_test(trainer)
-
-    def _watch_evaluator(self, evaluator: Any) -> None:
-        reset, process = evaluator.reset, evaluator.process
+        self.split = "test"  # or "val"
+        self.value: float | None = None  # the result of `test`
+        self.validation: float | None = None  # if it was asked for
+        # the scores and labels of each batch
+        self._outputs: list[tuple[Tensor, Tensor]] = []
+        evaluator = trainer.evaluator
+        reset, process, test = evaluator.reset, evaluator.process, trainer.test
 
         def reset_too() -> None:
-            self._scores.clear()
-            self._labels.clear()
+            self._outputs.clear()
             reset()
 
         def process_too(output: Tensor, truth: Tensor) -> None:
             if isinstance(output, Tensor):
                 scores = output.detach().float().cpu()
-                self._scores.append(scores)
-                self._labels.append(truth.detach().cpu())
+                self._outputs.append((scores, truth.detach().cpu()))
             process(output, truth)
 
-        evaluator.reset, evaluator.process = reset_too, process_too
-
-    def _watch_test(self, trainer: Any) -> None:
-        test = trainer.test
-
         def test_too(*args, **kwargs):
-            split = kwargs.get("split")
-            if args:
-                split = args[0]
-            split = split or trainer.cfg.TEST.SPLIT
-            if split != "val" or trainer.val_loader is None:
-                split = "test"
-            self.split = split
+            split = args[0] if args else kwargs.get("split")
+            self.split = split or trainer.cfg.TEST.SPLIT
+            if self.split != "val" or trainer.val_loader is None:
+                self.split = "test"
             self.value = test(*args, **kwargs)
             return self.value
 
+        evaluator.reset, evaluator.process = reset_too, process_too
         trainer.test = test_too
 
     def validate(self, trainer: Any) -> None:
-        """Score the trained model on the validation images, and keep the last test's
-        probabilities.
-        """
-        kept = (self.split, self.value, list(self._scores), list(self._labels))
+        """Score the validation images, and keep the last test's probabilities."""
+        kept = (self.split, self.value, list(self._outputs))
         self.validation = float(trainer.test(split="val"))
-        self.split, self.value, self._scores, self._labels = kept
+        self.split, self.value, self._outputs = kept
 
     def probabilities(self) -> Tensor | None:
         """Return the probabilities (N, C), None if nothing was tested."""
-        if not self._scores:
+        if not self._outputs:
             return None
-        scores = torch.cat(self._scores)
+        scores = torch.cat([scores for scores, _ in self._outputs])
         sums = scores.sum(dim=1)
-        if (scores >= 0).all() and torch.allclose(
-            sums, torch.ones_like(sums), atol=1e-3
-        ):
+        is_sum_1 = torch.allclose(sums, torch.ones_like(sums), atol=1e-3)
+        if (scores >= 0).all() and is_sum_1:
             return scores
         return scores.softmax(dim=1)
 
     def labels(self) -> Tensor:
         """Return the labels (N,)."""
-        return torch.cat(self._labels)
+        return torch.cat([labels for _, labels in self._outputs])
 
 
 def dataset_of(trainer: Any) -> Any:
@@ -108,48 +82,35 @@ def write(trainer: Any, cfg: CfgNode, tested: LastTest) -> list[dict]:
 
     cfg: the configuration of the run, with its own seed and shots.
     """
-    folder = Path(cfg.OUTPUT_DIR)
     counts = count_parameters(trainer)
     records: list[dict] = []
-    complete: list[Task] = []
-    targets, scores = {}, {}
+    complete = []
     for task, items, found in _by_task(trainer, cfg, tested):
-        truth = _targets(task, items)
-        record = {"task": task.name, "metric": task.metric}
+        targets, judged = _targets(task, items), {}
         if found is not None:
-            record |= _judged(task, truth, found)
+            if task.metric != "accuracy":
+                log.info("%s is scored by %s, not by accuracy", task.name, task.metric)
+            score = results.score(task, targets, found)
+            judged = results.judged(task, targets, found, score)
+            if tested.split == "test" and len(items) == len(task.test):
+                complete.append((task, targets, found))
         elif tested.value is not None and task.metric == "accuracy":
-            record["score"] = round(float(tested.value), 6)
-        if tested.split != "test" and "score" in record:
-            record["split"] = tested.split
-        records.append(record | _about(trainer, cfg, task, counts, tested.validation))
-        if found is None or tested.split != "test" or len(items) != len(task.test):
-            continue
-        complete.append(task)
-        targets[task.name] = truth
-        scores[task.name] = found
-        write_predictions(
-            folder / "predictions" / f"seed{max(cfg.SEED, 0)}_{task.name}.json",
-            model_name=f"{cfg.TRAINER.NAME}-{results.backbone_name(cfg)}",
-            dataset_name=task.name,
-            n_shot=int(cfg.DATASET.NUM_SHOTS),
-            seed=max(cfg.SEED, 0),
-            probabilities=found.numpy(),
-            **counts,
-        )
-    if complete:
-        tables.write(folder, complete, targets, scores, {})
-    write_json(folder / "results.json", records, indent=1)
+            judged = {"score": round(float(tested.value), 6)}
+        split = tested.split if judged else "test"
+        record = results.begin_record(cfg, task, judged, split)
+        record["backbone"] = results.backbone_name(cfg)
+        sizes = [len(images) for images in (task.train_x, task.val, task.test)]
+        origin = results.origin(trainer, task, sizes, counts, tested.validation)
+        records.append(record | origin)
+    results.write_files(cfg, complete, records, counts, {})
     return records
 
 
 def _by_task(
     trainer: Any, cfg: CfgNode, tested: LastTest
 ) -> Iterator[tuple[Task, list, Tensor | None]]:
-    """Yield each task, its tested images, and their probabilities (N, C) over its own
-    classes.
-
-    They are None if nothing was tested, or not each image in the order of the data set.
+    """Yield each task, its tested images, and their probabilities (N, C), None if not
+    each image was tested in the order of the data set.
     """
     dataset = dataset_of(trainer)
     if dataset is None:
@@ -157,11 +118,13 @@ def _by_task(
     found = tested.probabilities()
     whole = as_task(dataset, task_name(cfg.DATASET.NAME))
     items = _items(whole, tested.split)
-    if found is not None and not _fits(whole, items, found, tested.labels()):
-        log.warning(
-            "no predictions are written: the last test was not of each image and class of the data set, in its order"
-        )
-        found = None
+    if found is not None:
+        shape, labels = (len(items), whole.num_classes), tested.labels().tolist()
+        if found.shape != shape or labels != [item.label for item in items]:
+            log.warning(
+                "no predictions are written: the last test was not of each image and class of the data set, in its order"
+            )
+            found = None
     parts = getattr(dataset, "parts", None)
     if not parts:
         yield whole, items, found
@@ -192,57 +155,6 @@ def _targets(task: Task, items: list) -> Tensor:
 
 def _items(task: Task, split: str) -> list:
     return task.val if split == "val" else task.test
-
-
-def _fits(task: Task, items: list, found: Tensor, labels: Tensor) -> bool:
-    if found.shape != (len(items), task.num_classes):
-        return False
-    return labels.tolist() == [item.label for item in items]
-
-
-def _judged(task: Task, targets: Tensor, found: Tensor) -> dict:
-    """Return the task's own metric in percent, and macro F1 beside accuracy."""
-    score = results.score(task, targets, found)
-    judged = {"score": round(score, 6)}
-    if task.metric == "accuracy":
-        predicted = tables.six_decimals(found).argmax(axis=1)
-        macro_f1 = results.macro_f1(targets.numpy(), predicted)
-        judged["macro_f1"] = round(macro_f1, 6)
-    else:
-        log.info("%s is scored by %s, not by accuracy", task.name, task.metric)
-    return judged
-
-
-def _about(
-    trainer: Any,
-    cfg: CfgNode,
-    task: Task,
-    counts: Mapping[str, int],
-    validation: float | None,
-) -> dict:
-    """Return the part of a record about the run, as for our own trainers."""
-    about: dict[str, Any] = {
-        "trainer": cfg.TRAINER.NAME,
-        "shots": int(cfg.DATASET.NUM_SHOTS),
-        "seed": max(cfg.SEED, 0),
-        "backbone": results.backbone_name(cfg),
-        "classes": task.num_classes,
-    }
-    best = float(getattr(trainer, "best_result", float("-inf")))
-    if best > float("-inf"):
-        about["val_score"] = round(best, 6)
-    elif validation is not None:
-        about["val_score"] = round(validation, 6)
-    for name, items in (
-        ("train", task.train_x),
-        ("val", task.val),
-        ("test", task.test),
-    ):
-        about[f"{name}_images"] = len(items)
-    about |= counts
-    about |= {"data": provenance.of_data(task), **provenance.of_program()}
-    about["machine"] = provenance.of_machine(trainer.device.type)
-    return about
 
 
 def count_parameters(trainer: Any) -> dict[str, int]:

@@ -20,6 +20,7 @@ FACTORIES = (
     *("randn_like", "randperm", "tensor", "zeros", "zeros_like"),
 )
 METHODS = ("new_empty", "new_full", "new_ones", "new_tensor", "new_zeros")
+Note = Callable[[str, str], None]
 KEPT, FLOAT32 = "keeps tensors on the CPU", "keeps float32, the precision on a CPU"
 
 
@@ -33,11 +34,16 @@ def kept_on_cpu() -> Iterator[None]:
     if torch.cuda.is_available():
         yield
         return
-    note = _Notes()
+    noted: set[str] = set()
+
+    def note(call: str, effect: str) -> None:
+        if effect not in noted:
+            noted.add(effect)
+            log.info("no GPU is available: %s %s", call, effect)
+
     with contextlib.ExitStack() as stack:
-        for name in FACTORIES:
+        for name in (*FACTORIES, "load"):
             _replace(stack, torch, name, note)
-        _replace(stack, torch, "load", note)
         for name in METHODS:
             _replace(stack, Tensor, name, note)
         for name in ("to", "type"):
@@ -56,18 +62,6 @@ def kept_on_cpu() -> Iterator[None]:
         yield
 
 
-class _Notes:
-    """Logs the first call of each effect."""
-
-    def __init__(self) -> None:
-        self.logged: set[str] = set()
-
-    def __call__(self, call: str, effect: str) -> None:
-        if effect not in self.logged:
-            self.logged.add(effect)
-            log.info("no GPU is available: %s %s", call, effect)
-
-
 def _set(stack: contextlib.ExitStack, owner: Any, name: str, value: Callable) -> None:
     """Set an attribute until the stack is left."""
     if name in vars(owner):
@@ -78,11 +72,7 @@ def _set(stack: contextlib.ExitStack, owner: Any, name: str, value: Callable) ->
 
 
 def _replace(
-    stack: contextlib.ExitStack,
-    owner: Any,
-    name: str,
-    note: _Notes,
-    converts: bool = False,
+    stack: contextlib.ExitStack, owner: Any, name: str, note: Note, converts=False
 ) -> None:
     """Call a function or method with the CPU for a GPU and, if it `converts` tensors,
     float32 for float16.

@@ -71,8 +71,7 @@ def of_data(task: Task) -> str:
 
 
 def _described(task: Task, content: bool = False) -> Iterator[bytes]:
-    head = [task.name, list(task.classnames)]
-    yield json.dumps(head).encode()
+    yield json.dumps([task.name, list(task.classnames)]).encode()
     for split in (task.train_x, task.val, task.test):
         for sample in split or ():
             line = f"{sample.key}\0{sample.labels}\n"

@@ -21,6 +21,7 @@ from trainers.features.extraction import rows_at_once
 from . import provenance, tables
 
 TOLERATED_LOSS = 1.0  # percent points below zero-shot
+SPLITS = ("train", "val", "test")
 COLUMNS = {"zero_shot": "zero-shot", "source": "source prompt", "score": "adapted"}
 
 
@@ -80,80 +81,102 @@ def write(
     scores: Mapping[str, float],
     split: str = "test",
 ) -> list[dict]:
-    """Write predictions/seed<seed>_<task>.json for every task, the tables in results/,
-    and results.json; return its records.
+    """Write the files of a run of our trainers; return the records of results.json.
 
     Predictions and tables are of the test split alone. Without scores (TEST.NO_TEST)
     the records have none.
     """
-    cfg, folder = trainer.cfg, Path(trainer.output_dir)
-    seed = max(cfg.SEED, 0)
-    shots = int(cfg.DATASET.NUM_SHOTS)
+    cfg = trainer.cfg
     counts = count_parameters(trainer.backbone.clip, trainer.model.prompt)
-    predictions = probabilities if split == "test" else {}
-    for name, values in predictions.items():
-        write_predictions(
-            folder / "predictions" / f"seed{seed}_{name}.json",
-            model_name=f"{cfg.TRAINER.NAME}-{backbone_name(cfg)}",
-            dataset_name=name,
-            n_shot=shots,
-            seed=seed,
-            probabilities=values.numpy(),
-            **counts,
-        )
-    targets = {}
-    for position, task in enumerate(trainer.tasks):
-        if task.name in scores:
-            dataset = trainer.sets[split]
-            targets[task.name] = dataset.targets(position)
-    if predictions:
-        tested = [task for task in trainer.tasks if task.name in predictions]
-        tables.write(folder, tested, targets, predictions, trainer.zero_shot_classes)
+    tested: list[tables.Tested] = []
     records = []
     for position, task in enumerate(trainer.tasks):
-        name, judged = task.name, {}
-        if name in scores:
-            found = (targets[name], probabilities[name])
-            judged = _judged(cfg, task, scores[name], *found)
-        if judged or not scores:
-            records.append(_record(trainer, position, judged, split))
-    write_json(folder / "results.json", records, indent=1)
+        found: dict = {}
+        if task.name in scores:
+            targets = trainer.sets[split].targets(position)
+            tested.append((task, targets, probabilities[task.name]))
+            found = judged(*tested[-1], scores[task.name])
+            found |= tables.asked_for(cfg, *tested[-1])
+        elif scores:
+            continue
+        record = begin_record(cfg, task, found, split)
+        for column, values in trainer.reference_scores.items():
+            if task.name in values:
+                record[column] = round(values[task.name], 6)
+        record |= {"backbone": backbone_name(cfg), **trainer.context.metadata}
+        sizes = [trainer.sets[name].sizes[position] for name in SPLITS]
+        records.append(record | origin(trainer, task, sizes, counts))
+    if split != "test":
+        tested = []
+    write_files(cfg, tested, records, counts, trainer.zero_shot_classes)
     return records
 
 
-def _judged(
-    cfg, task: Task, score: float, targets: Tensor, probabilities: Tensor
-) -> dict:
+def write_files(
+    cfg,
+    tested: Sequence[tables.Tested],
+    records: Sequence[dict],
+    counts: Mapping[str, int],
+    zero_shot: Mapping[str, Sequence[dict]],
+) -> None:
+    """Write predictions/seed<seed>_<task>.json, the tables, and results.json."""
+    folder, seed = Path(cfg.OUTPUT_DIR), max(cfg.SEED, 0)
+    for task, _, probabilities in tested:
+        write_predictions(
+            folder / "predictions" / f"seed{seed}_{task.name}.json",
+            model_name=f"{cfg.TRAINER.NAME}-{backbone_name(cfg)}",
+            dataset_name=task.name,
+            n_shot=int(cfg.DATASET.NUM_SHOTS),
+            seed=seed,
+            probabilities=probabilities.numpy(),
+            **counts,
+        )
+    if tested:
+        tables.write(folder, tested, zero_shot)
+    write_json(folder / "results.json", records, indent=1)
+
+
+def judged(task: Task, targets: Tensor, probabilities: Tensor, score: float) -> dict:
     """Return the part of a record about scores in percent."""
-    judged = {"score": round(score, 6)}
+    found = {"score": round(score, 6)}
     if task.metric == "accuracy":
         predicted = tables.six_decimals(probabilities).argmax(axis=1)
-        judged["macro_f1"] = round(macro_f1(targets.numpy(), predicted), 6)
-    return judged | tables.asked_for(cfg, task, targets, probabilities)
+        found["macro_f1"] = round(macro_f1(targets.numpy(), predicted), 6)
+    return found
 
 
-def _record(trainer, position: int, judged: dict, split: str) -> dict:
-    """Return the record of the task at a position: run, images, program and machine."""
-    cfg, task = trainer.cfg, trainer.tasks[position]
+def begin_record(cfg, task: Task, judged: Mapping, split: str) -> dict:
+    """Return the first part of a record: task, scores and run."""
     record = {"task": task.name, "metric": task.metric, **judged}
     if split != "test":
         record["split"] = split
-    record["trainer"] = cfg.TRAINER.NAME
-    record["shots"] = int(cfg.DATASET.NUM_SHOTS)
+    record |= {"trainer": cfg.TRAINER.NAME, "shots": int(cfg.DATASET.NUM_SHOTS)}
     record["seed"] = max(cfg.SEED, 0)
-    for column, values in trainer.reference_scores.items():
-        if task.name in values:
-            record[column] = round(values[task.name], 6)
-    record |= {"backbone": backbone_name(cfg), **trainer.context.metadata}
+    return record
+
+
+def origin(
+    trainer,
+    task: Task,
+    sizes: Sequence[int],
+    counts: Mapping[str, int],
+    validation: float | None = None,
+) -> dict:
+    """Return the last part of a record: validation score, images, program, machine.
+
+    sizes: of `SPLITS`. validation: the score if training has kept no epoch by one.
+    """
+    record: dict = {}
     best = float(getattr(trainer, "best_result", -math.inf))
     # in percent, of the epoch that training keeps; of several tasks, their mean
     if math.isfinite(best):
-        record["val_score"] = round(best, 6)
+        validation = best
+    if validation is not None:
+        record["val_score"] = round(validation, 6)
     record["classes"] = task.num_classes
-    for name in ("train", "val", "test"):
-        record[f"{name}_images"] = trainer.sets[name].sizes[position]
-    record |= count_parameters(trainer.backbone.clip, trainer.model.prompt)
-    record |= {"data": provenance.of_data(task), **provenance.of_program()}
+    for name, size in zip(SPLITS, sizes, strict=True):
+        record[f"{name}_images"] = size
+    record |= {**counts, "data": provenance.of_data(task), **provenance.of_program()}
     record["machine"] = provenance.of_machine(trainer.device.type)
     return record
 
@@ -217,10 +240,8 @@ def one_line(record: dict) -> str:
 
 
 def markdown(records: Sequence[dict]) -> str:
-    """Return a table of records: task, metric, and the scores that there are, in
-    percent; of several, the mean last.
-
-    Below it, the tasks that are worse than zero-shot.
+    """Return a table of records' scores in percent, of several with the mean, and below
+    it the tasks that are worse than zero-shot.
     """
     rows = [["task", "metric"]]
     for record in records:
@@ -239,9 +260,13 @@ def markdown(records: Sequence[dict]) -> str:
     if len(records) == 1:
         del rows[-1]
     widths = [max(map(len, cells)) for cells in zip(*rows, strict=True)]
-    lines = [_table_row(row, widths) for row in rows]
     rule = [f"{'-' * (width + 2)}" for width in widths[:2]]
     rule += [f"{'-' * (width + 1)}:" for width in widths[2:]]
+    lines = []
+    for row in rows:
+        left = map(str.ljust, row[:2], widths)
+        numbers = map(str.rjust, row[2:], widths[2:])
+        lines.append(f"| {' | '.join([*left, *numbers])} |")
     lines.insert(1, f"|{'|'.join(rule)}|")
     worse = below_zero_shot(records)
     if worse:
@@ -267,14 +292,3 @@ def below_zero_shot(records: Sequence[dict]) -> str:
     if compared == 1:
         count = "The task is"
     return f"{count} more than a point below zero-shot: {', '.join(worse)}"
-
-
-def _table_row(cells: Sequence[str], widths: Sequence[int]) -> str:
-    """Return a line: the first two cells to the left, numbers to the right."""
-    padded = []
-    for cell, width in zip(cells, widths, strict=True):
-        if len(padded) < 2:
-            padded.append(cell.ljust(width))
-        else:
-            padded.append(cell.rjust(width))
-    return f"| {' | '.join(padded)} |"

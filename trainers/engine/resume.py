@@ -35,16 +35,12 @@ SECONDS = 60  # between two states within an epoch
 
 
 def save(trainer, epoch: int, losses: Sequence[Tensor] = ()) -> None:
-    """Write the state after `epoch` epochs and as many steps as there are `losses`. Of
-    several processes the main one writes it.
-    """
+    """Write the state after `epoch` epochs and as many steps as there are `losses`."""
     if not distributed.main():
         return
     state = {name: part.state_dict() for name, part in _parts(trainer).items()}
     state["epoch"] = epoch
-    state["losses"] = []
-    if losses:
-        state["losses"] = torch.stack(list(losses)).tolist()
+    state["losses"] = [loss.item() for loss in losses]
     state["best_result"] = trainer.best_result
     state["facts"] = dict(trainer.context.metadata)
     state["rng"] = get_random_state()
@@ -65,10 +61,8 @@ def restore(trainer) -> tuple[int, list[Tensor]]:
     (whole epochs, losses of the next).
 
     A best checkpoint that is missing or damaged is written again. If the state itself
-    is damaged, or another checkpoint, training begins again: a warning says so.
-
-    Raises ValueError if it is that of a run with another initial prompt or other
-    images.
+    is damaged, or another checkpoint, training begins again: a warning says so. Raises
+    ValueError if its run had another initial prompt or other images.
     """
     folder = Path(trainer.output_dir)
     path = folder / STATE

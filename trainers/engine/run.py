@@ -1,7 +1,4 @@
-"""One run: a configuration, the prompt it starts from, and whether it trains.
-
-Checked, executed, or reused.
-"""
+"""One run: checked, executed, or reused."""
 
 import errno
 import logging
@@ -20,7 +17,6 @@ from datasets.few_shot import write_record
 from toolkit.common.archives import require_files
 from toolkit.common.files import write_text
 from toolkit.common.structured import read_json, write_json
-from trainers.evaluation import SPLITS
 
 from . import distributed, provenance, results, resume, run_dir, value_checks
 from .config import trainer_class, without_local_paths
@@ -29,7 +25,7 @@ from .context import PromptSetup, RunContext, TaskPool
 from .run_dir import RESULTS, Action, FolderState, Status, read_manifest
 from .settings import task_names
 from .start import CLASSES
-from .tracking import Tracker, open_tracker
+from .tracking import open_tracker
 
 log = logging.getLogger(__name__)
 
@@ -39,26 +35,18 @@ DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
 
 @dataclass(frozen=True)
 class Run:
-    """A run in `cfg.OUTPUT_DIR`.
-
-    Attributes:
-        start, load_epoch, trains: as of `RunContext`.
-        references: the models that are scored beside its prompt: "zero_shot" (unless
-            TEST.ZERO_SHOT is False) and, before training, "source", the prompt it
-            starts from.
-        fresh: evaluating a prompt that was never trained is intended (--no-train).
-        resume: continue an interrupted run in the folder; without it, that is an error.
-        track: name of the tracker that gets curves and results.
-    """
+    """A run in `cfg.OUTPUT_DIR`; `start`, `load_epoch`, `trains` as of `RunContext`."""
 
     cfg: CfgNode
     start: str = ""
     load_epoch: int | None = None
     trains: bool = True
+    # scored beside its prompt: "zero_shot" (unless TEST.ZERO_SHOT is False) and, before
+    # training, "source", the prompt it starts from
     references: tuple[str, ...] = ()
-    fresh: bool = False
-    resume: bool = False
-    track: str = ""
+    fresh: bool = False  # a prompt that was never trained is evaluated (--no-train)
+    resume: bool = False  # continue an interrupted run; without it, that is an error
+    track: str = ""  # the tracker that gets curves and results
 
     @property
     def folder(self) -> Path:
@@ -88,11 +76,9 @@ class Run:
 def next_action(
     run: Run, tasks: TaskPool | None = None, start_exists: bool = True
 ) -> Action:
-    """Return the action that `execute` would take for a run. Raise ValueError if its
-    folder holds something else.
+    """Return the action of `execute` for a run; ValueError if another is in its folder.
 
-    start_exists: False if an earlier run of the same experiment makes the prompt that
-    this one starts from.
+    start_exists: False if an earlier run of the experiment makes its initial prompt.
     """
     start = run.start_digest() if start_exists else None
     learns = run.trainer.learns
@@ -103,18 +89,15 @@ def next_action(
 
 
 def _require_work(run: Run) -> None:
-    """Raise ValueError if a run neither trains nor tests."""
-    trains = run.trains and run.trainer.learns
-    if run.cfg.TEST.NO_TEST and not trains:
+    if run.cfg.TEST.NO_TEST and not (run.trains and run.trainer.learns):
         raise ValueError(
             "TEST.NO_TEST is True, but nothing is trained: there is nothing to do"
         )
 
 
 def check_run(run: Run, tasks: TaskPool, start_exists: bool = True) -> Action:
-    """Return the action, after checking all that can be wrong before anything is
-    written: the folder and, of a run that is not reused, keys, data, and the prompt it
-    starts from. No trainer is built.
+    """Return the action after checks before anything is written, without a trainer: of
+    the folder and, of a run that is not reused, keys, data and the initial prompt.
 
     Raises ValueError or FileNotFoundError.
     """
@@ -163,11 +146,17 @@ def execute(run: Run, tasks: TaskPool | None = None) -> list[dict]:
                 return _reuse(run)
             return _train_and_test(run, tasks, action)
         except OSError as error:
-            if error.errno in DISK_ERRORS:
-                raise OSError(
-                    error.errno, f"{error.strerror}; {_kept(run)}", error.filename
-                ) from error
-            raise
+            if error.errno not in DISK_ERRORS:
+                raise
+            reached = resume.reached(run.folder)
+            lost = "nothing of it was done before"
+            if reached:
+                lost = f"{reached} are kept, the present epoch is lost"
+            message = (
+                f"{error.strerror}; {run.cfg.TRAINER.NAME} in {run.folder.name}: {lost}; "
+                "with --resume auto the same command continues"
+            )
+            raise OSError(error.errno, message, error.filename) from error
 
 
 def _reuse(run: Run) -> list[dict]:
@@ -193,9 +182,7 @@ def _train_and_test(run: Run, pool: TaskPool, action: Action) -> list[dict]:
     # kernels that give the same bits each time, or an error
     torch.use_deterministic_algorithms(cfg.TRAIN.DETERMINISTIC)
     torch.backends.cudnn.benchmark = False
-    tracker = Tracker()
-    if distributed.main():
-        tracker = open_tracker(run.track)
+    metadata = {"epochs": run.epochs, "start": run.start_digest()}
     context = RunContext(
         tasks,
         run.trains,
@@ -204,10 +191,9 @@ def _train_and_test(run: Run, pool: TaskPool, action: Action) -> list[dict]:
         resume=action is Action.RESUME,
         retest=action is Action.RETEST,
         references=_references(run),
-        metadata={"epochs": run.epochs, "start": run.start_digest()}
-        | provenance.of_tasks(tasks),
+        metadata=metadata | provenance.of_tasks(tasks),
         test_images=images,
-        tracker=tracker,
+        tracker=open_tracker(run.track if distributed.main() else ""),
     )
     trainer = run.trainer(cfg, context)
     if distributed.main():
@@ -219,9 +205,10 @@ def _train_and_test(run: Run, pool: TaskPool, action: Action) -> list[dict]:
             run_dir.write_manifest(run.folder, finished=False)
     _log_tasks(run, trainer)
     title = f"{cfg.TRAINER.NAME} {','.join(run.names)} seed {cfg.SEED}"
-    tracker.start(title, dict(flatten(without_local_paths(cfg))), run.folder)
+    settings = dict(flatten(without_local_paths(cfg)))
+    context.tracker.start(title, settings, run.folder)
     records = trainer.run()
-    tracker.finish(records)
+    context.tracker.finish(records)
     return records
 
 
@@ -230,19 +217,23 @@ def _log_tasks(run: Run, trainer) -> None:
     same = []
     with tqdm.external_write_mode():
         for position, task in enumerate(trainer.tasks):
-            sizes = [trainer.sets[split].sizes[position] for split in SPLITS]
+            sizes = [trainer.sets[split].sizes[position] for split in results.SPLITS]
             counts = "{} training, {} validation, {} test images".format(*sizes)
             log.info("%s: %d classes, %s", task.name, task.num_classes, counts)
             if task.val and task.val == task.train_x:
                 same.append(task.name)
         if same and run.trains:
-            names = ", ".join(same)
-            if len(same) > 5:
-                names = f"{len(same)} tasks"
             log.info(
                 "%s: with one shot, the validation images are the training images",
-                names,
+                names_or_count(same),
             )
+
+
+def names_or_count(names: Sequence[str]) -> str:
+    """Return up to five names of tasks, or the number of tasks."""
+    if len(names) > 5:
+        return f"{len(names)} tasks"
+    return ", ".join(names)
 
 
 def _references(run: Run) -> tuple[str, ...]:
@@ -323,12 +314,3 @@ def _action_after_repair(run: Run, tasks: TaskPool) -> Action:
     log.warning("%s: run again from the start", run.folder)
     (run.folder / RESULTS).unlink(missing_ok=True)
     return Action.RUN
-
-
-def _kept(run: Run) -> str:
-    """Return a sentence on the files that are left of a run that could not write."""
-    reached = resume.reached(run.folder)
-    lost = "nothing of it was done before"
-    if reached:
-        lost = f"{reached} are kept, the present epoch is lost"
-    return f"{run.cfg.TRAINER.NAME} in {run.folder.name}: {lost}; with --resume auto the same command continues"

@@ -50,16 +50,6 @@ MAX_NAME = 255  # bytes of a name on common file systems
 LOCK = ".lock"
 
 
-class Status(enum.Enum):
-    """The content of a run's folder."""
-
-    EMPTY = "nothing"
-    FINISHED = "the same run, finished"
-    DAMAGED = "the same run, finished, with damaged or missing files"
-    INTERRUPTED = "the same run, interrupted"
-    OTHER = "another run"
-
-
 class Action(enum.Enum):
     """The use of a run's folder."""
 
@@ -70,12 +60,14 @@ class Action(enum.Enum):
     RESUME = "continue"
 
 
-ACTIONS = {
-    Status.EMPTY: Action.RUN,
-    Status.FINISHED: Action.REUSE,
-    Status.DAMAGED: Action.REPAIR,
-    Status.INTERRUPTED: Action.RESUME,
-}
+class Status(enum.Enum):
+    """The content of a run's folder; values are the actions with --resume auto."""
+
+    EMPTY = Action.RUN
+    FINISHED = Action.REUSE  # the same run
+    DAMAGED = Action.REPAIR  # the same run, finished, with damaged or missing files
+    INTERRUPTED = Action.RESUME  # the same run
+    OTHER = None  # another run
 
 
 @dataclass(frozen=True)
@@ -95,7 +87,7 @@ def decide(
             f"{folder} holds another run, it differs in {state.detail}: use another --output-dir, or --overwrite it"
         )
     if resume_allowed or state.status in (Status.FINISHED, Status.EMPTY):
-        return ACTIONS[state.status]
+        return state.status.value
     if state.status is Status.DAMAGED:
         raise ValueError(
             f"{folder} holds a finished run with damaged or missing files: {state.detail}; --resume auto makes them "
@@ -117,9 +109,9 @@ def run_status(cfg, epochs: int, start: str | None, learns: bool) -> FolderState
         learns: the run leaves a prompt.
     """
     folder = Path(cfg.OUTPUT_DIR)
-    different = different_keys(cfg)
-    if different:
-        return another_run(different)
+    other = other_run(cfg)
+    if other:
+        return other
     if not epochs and (folder / "prompt_learner").is_dir():
         return another_run(["that it was trained"])
     known = read_manifest(folder)
@@ -138,38 +130,41 @@ def run_status(cfg, epochs: int, start: str | None, learns: bool) -> FolderState
 
 
 def _is_finished(folder: Path, known: manifest.Manifest | None, learns: bool) -> bool:
-    """Return True if the run in `folder` has left all that it leaves."""
     if known:
         return RESULTS in known.files
     # the manifest is lost, or the run is of an earlier version
-    has_prompt = not learns or (folder / "prompts.safetensors").is_file()
-    return has_prompt and (folder / RESULTS).is_file()
+    if learns and not (folder / "prompts.safetensors").is_file():
+        return False
+    return (folder / RESULTS).is_file()
 
 
 def experiment_status(cfg) -> FolderState:
     """Return the state of `cfg.OUTPUT_DIR` for an experiment of several runs."""
-    different = different_keys(cfg)
-    if different:
-        return another_run(different)
-    if (Path(cfg.OUTPUT_DIR) / "results.json").is_file():
+    folder = Path(cfg.OUTPUT_DIR)
+    other = other_run(cfg)
+    if other:
+        return other
+    if (folder / RESULTS).is_file():
         return FolderState(Status.FINISHED)
-    return unfinished_status(Path(cfg.OUTPUT_DIR))
+    return unfinished_status(folder)
 
 
-def different_keys(cfg) -> list[str]:
-    """Return the keys in which the run in `cfg.OUTPUT_DIR` differs from `cfg`."""
+def other_run(cfg) -> FolderState | None:
+    """Return the state of `cfg.OUTPUT_DIR` if its run differs from `cfg`, else None."""
     path = Path(cfg.OUTPUT_DIR) / CONFIG
     known = read_manifest(path.parent)
     if known and CONFIG in known.files and not known.is_whole(CONFIG):
         if known.expects(CONFIG, config_text(cfg).encode()):
-            return []  # it is written again
+            return None  # it is written again
         raise ValueError(
             f"{path} is damaged or missing, and of another run than this one: --overwrite starts again"
         )
     if not path.is_file():
-        return []
+        return None
     written = path.stat()
-    return differences(_load_once(path, written.st_mtime_ns, written.st_size), cfg)
+    known_cfg = _load_once(path, written.st_mtime_ns, written.st_size)
+    different = differences(known_cfg, cfg)
+    return another_run(different) if different else None
 
 
 @lru_cache(maxsize=128)
@@ -261,8 +256,7 @@ def resumed_folder(cfg) -> str:
 
 @contextlib.contextmanager
 def exclusive_folder(folder: str | os.PathLike) -> Iterator[None]:
-    """Keep other processes out of `folder`, which is made; the process that holds it
-    may enter again.
+    """Keep other processes out of `folder`, which is made; its holder may enter again.
 
     Of the processes of one run (torchrun) the main one holds it. Raises InUse if
     another process is at work there. The lock ends with the process, however it ends.
@@ -277,9 +271,7 @@ def exclusive_folder(folder: str | os.PathLike) -> Iterator[None]:
 
 
 def check_folder(folder: str | os.PathLike) -> None:
-    """Raise ValueError if `folder` cannot be one, as a file is in its way, and InUse if
-    another process is at work in it.
-    """
+    """Raise ValueError if `folder` can be none, InUse if a process is at work in it."""
     path, flag = Path(folder), "--output-dir (OUTPUT_DIR)"
     for part in path.parts:
         if len(os.fsencode(part)) > MAX_NAME:
@@ -296,9 +288,7 @@ def check_folder(folder: str | os.PathLike) -> None:
 
 @contextlib.contextmanager
 def replaced_on_success(folder: str, wanted: bool) -> Iterator[None]:
-    """Put the run in `folder` aside, if `wanted`, while the new one is checked, and
-    remove it if nothing is wrong.
-    """
+    """Put a run aside, if `wanted`, while the new one is checked, then remove it."""
     path = Path(os.path.realpath(folder))  # a link is not moved
     if not wanted or not path.exists() or not any(path.iterdir()):
         yield

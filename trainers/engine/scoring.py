@@ -116,10 +116,8 @@ def _model(prompt: PromptOrRun, cfg, backbone: LoadedBackbone) -> PromptedCLIP:
 
 
 def read_run(folder: str | Path, cfg) -> Prompt | None:
-    """Return the prompt in a run's folder, None for plain CLIP.
-
-    Raises ValueError if the run's configuration computes features in another way than
-    `cfg`, and FileNotFoundError.
+    """Return the prompt in a run's folder, None for plain CLIP. Raises ValueError if the
+    run computes features in another way than `cfg`, and FileNotFoundError.
     """
     file = Path(folder) / "config.yaml"
     if file.is_file():

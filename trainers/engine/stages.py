@@ -20,26 +20,17 @@ REFERENCES = ("zero_shot", "zero_shot_one_template", "source")
 
 @dataclass(frozen=True)
 class Experiment:
-    """Runs in the folder of `cfg`.
-
-    Attributes:
-        targets: the runs whose results count.
-        source: the run that makes the prompt that the targets start from.
-        staged: each run has a folder of its own below `cfg.OUTPUT_DIR`; otherwise the
-            one target writes there.
-        tasks: names of all tasks, also those that targets are grouped with.
-    """
+    """Runs in the folder of `cfg`."""
 
     cfg: CfgNode
-    targets: Sequence[Run]
-    source: Run | None
-    staged: bool
-    tasks: Sequence[str]
+    targets: Sequence[Run]  # their results count
+    source: Run | None  # makes the prompt that the targets start from
+    staged: bool  # each run has a folder below that of `cfg`; else the target is there
+    tasks: Sequence[str]  # all names, also of those that targets are grouped with
 
 
 def plan(cfg: CfgNode, options: RunOptions, whole_suite: bool = False) -> Experiment:
-    """Return the runs of a configuration with a native trainer. Raise ValueError if its
-    options contradict each other.
+    """Return a native trainer's runs. Raise ValueError if its options contradict.
 
     whole_suite: no task was named; a multitask trainer then learns the source prompt on
     the pocket suite's sources.
@@ -58,18 +49,20 @@ def plan(cfg: CfgNode, options: RunOptions, whole_suite: bool = False) -> Experi
     tasks = [*sources, *names]
     for related in groups.values():
         tasks += related
-    start, epoch, source = options.model_dir, options.load_epoch, None
+    start = {"start": options.model_dir, "load_epoch": options.load_epoch}
     shared = {"resume": options.resume, "track": options.track}
     settings = {"trains": trains, "fresh": options.no_train, **shared}
-    if not (sources or groups or _one_by_one(cls, names, whole_suite, start)):
+    one_by_one = _one_by_one(cls, names, whole_suite, options.model_dir)
+    if not (sources or groups or one_by_one):
         references = ("zero_shot",) if cls.learns else ()
-        run = Run(cfg, start, epoch, references=references, **settings)
+        run = Run(cfg, references=references, **start, **settings)
         return Experiment(cfg, [run], None, False, tasks)
     cfg = with_overrides(cfg, MULTITASK__SOURCE=",".join(sources))
+    source = None
     if sources:
-        source = source_run(cfg, sources, start, epoch, **shared)
-        start, epoch = str(source.folder), None
-    targets = target_runs(cfg, names, groups, start, epoch, **settings)
+        source = source_run(cfg, sources, **start, **shared)
+        start = {"start": str(source.folder)}
+    targets = target_runs(cfg, names, groups, **start, **settings)
     return Experiment(cfg, targets, source, True, tasks)
 
 
@@ -139,13 +132,7 @@ def read_groups(
     return named
 
 
-def source_run(
-    cfg: CfgNode,
-    sources: Sequence[str],
-    start: str = "",
-    load_epoch: int | None = None,
-    **settings,
-) -> Run:
+def source_run(cfg: CfgNode, sources: Sequence[str], **settings) -> Run:
     """Return stage 1: one prompt over all source tasks, in `source/`; settings: of `Run`."""
     multi, shots = cfg.MULTITASK, cfg.DATASET.NUM_SHOTS
     if multi.SOURCE_SHOTS > -2:
@@ -163,7 +150,7 @@ def source_run(
         OUTPUT_DIR=str(Path(cfg.OUTPUT_DIR) / "source"),
         MULTITASK__SOURCE="",
     )
-    return Run(stage, start, load_epoch, **settings)
+    return Run(stage, **settings)
 
 
 def target_runs(
@@ -171,7 +158,6 @@ def target_runs(
     targets: Sequence[str],
     groups: Mapping[str, Sequence[str]],
     start: str = "",
-    load_epoch: int | None = None,
     trains: bool = True,
     **settings,
 ) -> list[Run]:
@@ -197,5 +183,6 @@ def target_runs(
         adapted = Path(start) / "adapt" / label
         if start and not trains and adapted.is_dir():
             folder = str(adapted)
-        runs.append(Run(stage, folder, load_epoch, trains, REFERENCES, **settings))
+        common = {"trains": trains, "references": REFERENCES, **settings}
+        runs.append(Run(stage, folder, **common))
     return runs

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from datasets import Sample, Task
+from datasets import Task
 from elevater_eval import metrics
 from toolkit.common.files import atomic_write, write_bytes
 from toolkit.common.text import csv_text, spreadsheet_text
@@ -20,37 +20,36 @@ log = logging.getLogger(__name__)
 
 FOLDER, PREDICTIONS = "results", "predictions.csv"
 TOP = 5  # most probable classes of an image
+# a task, labels (N,) or 0 and 1 (N, C) of its images, and probabilities (N, C)
+Tested = tuple[Task, Tensor, Tensor]
 MOST_IN_MATRIX = 1000  # classes up to which there is a confusion matrix
 
 
 def write(
     folder: Path,
-    tasks: Sequence[Task],
-    targets: Mapping[str, Tensor],
-    probabilities: Mapping[str, Tensor],
+    tested: Sequence[Tested],
     zero_shot: Mapping[str, Sequence[dict]],
 ) -> None:
     """Write predictions.csv, and classes_<task>.csv and confusion_<task>.csv of each
     task, to `folder`/results.
 
-    Args:
-        targets: by task, labels (N,) or 0 and 1 (N, C) of its test images.
-        probabilities: by task, (N, C).
-        zero_shot: by task, the `class_scores` of plain CLIP; tasks may be missing.
+    zero_shot: by task, the `class_scores` of plain CLIP; tasks may be missing.
     """
     out = folder / FOLDER
     head = ["task", "image", "true", "predicted"]
     for rank in range(1, TOP + 1):
         head += [f"top_{rank}", f"probability_{rank}"]
     lines = [head]
-    for task in tasks:
-        truth, found = targets[task.name].numpy(), probabilities[task.name]
+    for task, targets, found in tested:
+        truth = targets.numpy()
         top, values = most_probable(found)
         for sample, labels, shares in zip(
             task.test, top.tolist(), values.tolist(), strict=True
         ):
             names = [task.classnames[label] for label in labels]
-            line = [task.name, sample.key, true_names(task, sample), names[0]]
+            # several classes with "; " between them, "" for none
+            true = "; ".join(task.classnames[label] for label in sample.labels)
+            line = [task.name, sample.key, true, names[0]]
             for name, share in zip(names, shares, strict=True):
                 line += [name, f"{share:.6f}"]
             lines.append(line + [""] * (len(head) - len(line)))
@@ -64,11 +63,6 @@ def write(
             file = out / f"confusion_{task.name}.csv"
             write_csv(file, _matrix_lines(task, counts))
     write_csv(out / PREDICTIONS, lines)
-
-
-def true_names(task: Task, sample: Sample) -> str:
-    """Return an image's classes, several with "; " between them, "" for none."""
-    return "; ".join(task.classnames[label] for label in sample.labels)
 
 
 def _class_lines(
@@ -109,11 +103,9 @@ def six_decimals(probabilities: Tensor) -> np.ndarray:
 
 
 def most_probable(probabilities: Tensor) -> tuple[np.ndarray, np.ndarray]:
-    """Return the labels (N, TOP or C) of the most probable classes, best first, and
-    their probabilities (N, C).
+    """Return labels (N, TOP or C) of the best classes in order, and probabilities.
 
-    Of classes with the same six decimals the first is the better one, as in every
-    metric.
+    Of classes with the same six decimals the first is better, as in every metric.
     """
     classes = probabilities.shape[1]
     handicap = 1e-12 * torch.arange(classes, dtype=torch.float64)
@@ -137,8 +129,7 @@ def watch(
 
 
 def class_scores(task: Task, truth: np.ndarray, judged: np.ndarray) -> list[dict]:
-    """Return a dictionary for each class, in label order: its name, its test images,
-    and its score in percent.
+    """Return the name, test images and score in percent of each class, in label order.
 
     The score is the accuracy on the class's images, or of a multilabel task the
     11-point average precision; None for a class without images.
@@ -183,9 +174,7 @@ def asked_for(cfg, task: Task, targets: Tensor, probabilities: Tensor) -> dict:
     column for each predicted one. A run on one task also has Dassl's cmat.pt: shares of
     each row, of the classes that occur.
 
-    Args:
-        targets: (N,) labels, or (N, C) of 0 and 1.
-        probabilities: (N, C).
+    targets: (N,) labels, or (N, C) of 0 and 1. probabilities: (N, C).
     """
     found: dict = {}
     if not (cfg.TEST.PER_CLASS_RESULT or cfg.TEST.COMPUTE_CMAT):

@@ -84,12 +84,10 @@ class Mlflow(Backend):
         self.package.set_experiment(self.project)
         run = self.package.start_run(run_id=run_id, run_name=name)
         if run_id is None:
-            texts = [
-                (key, str(value)[: self.LENGTH]) for key, value in settings.items()
-            ]
-            for first in range(0, len(texts), self.PARAMETERS):
-                part = texts[first : first + self.PARAMETERS]
-                self.package.log_params(dict(part))
+            for first in range(0, len(settings), self.PARAMETERS):
+                part = list(settings)[first : first + self.PARAMETERS]
+                texts = {key: str(settings[key])[: self.LENGTH] for key in part}
+                self.package.log_params(texts)
         return run.info.run_id
 
     def log(self, values: Values, step: int | None = None) -> None:
@@ -106,19 +104,14 @@ BACKENDS = {"wandb": Wandb, "mlflow": Mlflow, "trackio": Trackio}
 
 
 class Tracker:
-    """One run in a tracker, or in none (`Tracker()`). A backend's exceptions end the
-    tracking, not the run.
-    """
+    """One run in a tracker, or in none (`Tracker()`)."""
 
     def __init__(self, backend: Backend | None = None, name: str = "") -> None:
         self.backend = backend
         self.name = name
 
     def start(self, title: str, settings: Settings, folder: Path) -> None:
-        """Open the tracker's run, the same one again if the folder's run is resumed.
-
-        settings: of the run, {key: value}, without paths of this machine.
-        """
+        """Open the tracker's run, the same one again if the folder's run is resumed."""
         if self.backend is None:
             return
         known = {}
@@ -138,11 +131,9 @@ class Tracker:
         """Record each task's final and zero-shot scores in percent; close the run."""
         scores = {}
         for record in records:
-            task = record["task"]
-            if "score" in record:
-                scores[f"final/{task}"] = float(record["score"])
-            if record.get("zero_shot") is not None:
-                scores[f"zero_shot/{task}"] = float(record["zero_shot"])
+            for name, column in (("final", "score"), ("zero_shot", "zero_shot")):
+                if record.get(column) is not None:
+                    scores[f"{name}/{record['task']}"] = float(record[column])
         self._try("finish", scores)
         self.backend = None
 
@@ -152,18 +143,15 @@ class Tracker:
         try:
             return getattr(self.backend, action)(*arguments)
         except Exception as error:  # a tracker's faults are of any kind
-            text = f"{type(error).__name__}: {error}"
-            log.warning(
-                "--track %s: %s; this run is tracked no further", self.name, text
-            )
+            reason = f"{type(error).__name__}: {error}"
+            message = "--track %s: %s; this run is tracked no further"
+            log.warning(message, self.name, reason)
             self.backend = None
             return None
 
 
 def open_tracker(name: str) -> Tracker:
-    """Return a tracker of a backend's name, or one that does nothing for "". Raises
-    ValueError if its package is not installed.
-    """
+    """Return the tracker of a name, "" for none; ValueError if it is not installed."""
     if not name:
         return Tracker()
     try:

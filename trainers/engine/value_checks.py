@@ -106,9 +106,8 @@ def choice(key: str, value: object, choices: Sequence[str]) -> list[str]:
     """Return a message that names the nearest choice if the value is none of them."""
     if value in choices:
         return []
-    return [
-        f"{key} is {value!r}; it is one of {', '.join(choices)} (nearest: {nearest(value, choices)[0]})"
-    ]
+    known = f"{', '.join(choices)} (nearest: {nearest(value, choices)[0]})"
+    return [f"{key} is {value!r}; it is one of {known}"]
 
 
 def _wrong_numbers(cfg: CfgNode) -> Iterator[str]:
@@ -256,9 +255,9 @@ def _unread_keys(cfg: CfgNode) -> Iterator[str]:
 
 def _part(key: str, names: Iterable[str]) -> str | None:
     """Return which of `names`, or "TRAINER.", makes a key of Dassl unread, if any."""
-    if key.startswith("TRAINER.") and key != "TRAINER.NAME":
-        return "TRAINER."
-    for name in names:
+    if key == "TRAINER.NAME":
+        return None
+    for name in ("TRAINER.", *names):
         if key == name or (name.endswith((".", "_")) and key.startswith(name)):
             return name
     return None

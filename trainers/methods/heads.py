@@ -15,7 +15,7 @@ from torch import Tensor
 from yacs.config import CfgNode
 
 from datasets.multitask import label_distribution
-from prompting.head import HeadPrompt
+from prompting.anchored import HeadPrompt
 from trainers.anchors import anchor_weights
 from trainers.base import Batch, PromptTrainer
 from trainers.engine import distributed, results

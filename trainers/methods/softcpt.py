@@ -1,6 +1,6 @@
 """SoftCPT: text vectors made from the task's name (Ding et al. 2022); also MSoftCPT."""
 
-from prompting.task_aware import SoftCPTPrompt
+from prompting.name_aware import SoftCPTPrompt
 from trainers.base import PromptTrainer, register_with_multitask_form
 from trainers.engine.context import PromptSetup
 from trainers.engine.settings import MAX_VECTORS

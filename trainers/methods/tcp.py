@@ -2,7 +2,7 @@
 
 from yacs.config import CfgNode
 
-from prompting.class_aware import TCPPrompt
+from prompting.name_aware import TCPPrompt
 from trainers.base import PromptTrainer, register_with_multitask_form
 from trainers.engine.context import PromptSetup
 from trainers.engine.settings import MAX_VECTORS
