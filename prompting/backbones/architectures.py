@@ -4,16 +4,6 @@ used.
 
 from __future__ import annotations
 
-from torch import Tensor
-
-TEXT_TOWER = (
-    "text_projection",
-    "positional_embedding",
-    "token_embedding.",
-    "transformer.",
-    "ln_final.",
-)
-
 
 def unsupported_reason(config: dict) -> str:
     """Return why prompts cannot enter models of this open_clip configuration; "" if at
@@ -52,22 +42,6 @@ def configuration(architecture: str) -> dict:
     if reason:
         raise ValueError(f"{architecture} cannot be used: {reason}")
     return config
-
-
-def without_text_prefix(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Return the state dict with the text tower's tensors named as in open_clip's class
-    CLIP.
-
-    open_clip gives towers of timm a separate text tower, whose names begin with
-    "text."; if `unsupported_reason` has nothing against it, it is CLIP's.
-    """
-    prefixes = tuple(f"text.{part}" for part in TEXT_TOWER)
-    renamed = {}
-    for name, value in state.items():
-        if name.startswith(prefixes):
-            name = name.removeprefix("text.")
-        renamed[name] = value
-    return renamed
 
 
 def pretrained_values(architecture: str) -> dict:

@@ -62,10 +62,8 @@ def differences(stored: dict, used: dict) -> str:
     "" if nothing that both hold does.
     """
     found = []
-    for key in used:
-        if key not in stored:
-            continue
-        one, other = stored[key], used[key]
+    for key, other in used.items():
+        one = stored.get(key, other)
         if isinstance(one, tuple):
             one = list(one)
         if isinstance(other, tuple):

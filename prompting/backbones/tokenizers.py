@@ -54,9 +54,16 @@ class FileTokenizer:
         if pad_token_id is None:
             raise ValueError(f"{file} has no padding token {pad_token!r}")
         self.pad_token_id: int = pad_token_id
-        start, end = self._special_tokens(file)
-        self.sot_token_id: int | None = start
-        self.eot_token_id: int = 0 if end_is_zero else end
+        tokens, whole = self.encode("a"), self._backend.encode("a").ids
+        self.sot_token_id: int | None = None
+        if whole[1:-1] == tokens and whole[:-1] != tokens:
+            self.sot_token_id = whole[0]
+        elif whole[:-1] != tokens:
+            raise ValueError(
+                f"{file} puts {len(whole) - len(tokens)} tokens around a text; prompts need one end token and at most one start "
+                "token"
+            )
+        self.eot_token_id: int = 0 if end_is_zero else whole[-1]
 
     def encode(self, text: str) -> list[int]:
         """Return the tokens of a text without start and end tokens."""
@@ -66,19 +73,6 @@ class FileTokenizer:
     def decode(self, tokens: list[int]) -> str:
         """Return the text of tokens."""
         return self._backend.decode(tokens)
-
-    def _special_tokens(self, file: Path) -> tuple[int | None, int]:
-        """Return the start token, if any, and the end token."""
-        text = "a"
-        tokens = self._backend.encode(text, add_special_tokens=False).ids
-        whole = self._backend.encode(text).ids
-        for start in ([], whole[:1]):
-            if whole[:-1] == start + tokens:
-                return (start[0] if start else None), whole[-1]
-        raise ValueError(
-            f"{file} puts {len(whole) - len(tokens)} tokens around a text; prompts need one end token and at most one start "
-            "token"
-        )
 
 
 def load_tokenizer(text_cfg: dict[str, Any], folder: Path | None = None) -> Tokenizer:

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from prompting.backbones.architectures import without_text_prefix
 from prompting.backbones.torchscript import is_torchscript, read_torchscript
 from prompting.checkpoints.tensors import check_finite, check_sizes
 from toolkit.common import unpickle
@@ -49,6 +48,14 @@ _DIMENSIONS = {
     "positional_embedding": 2,
     "ln_final.weight": 1,
 }  # of the tensors whose sizes tell the architecture
+# of open_clip's class CLIP, after the "text." that models with a tower of timm have
+_TEXT_TOWER = (
+    "text.text_projection",
+    "text.positional_embedding",
+    "text.token_embedding.",
+    "text.transformer.",
+    "text.ln_final.",
+)
 _PREFIXES = ("visual.", "transformer.resblocks.", "token_embedding.", "ln_final.")
 _WRAPPERS = ("state_dict", "model_state_dict", "model")
 _PREFIXES_OF_WRAPPERS = ("module.", "_orig_mod.", "model.")
@@ -138,6 +145,15 @@ def _without_prefix(state: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): value for name, value in state.items()}
 
 
+def _without_text_prefix(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    renamed = {}
+    for name, value in state.items():
+        if name.startswith(_TEXT_TOWER):
+            name = name.removeprefix("text.")
+        renamed[name] = value
+    return renamed
+
+
 def has_openai_sizes(state: dict[str, Tensor]) -> bool:
     """Return True if the state dict holds the numbers of OpenAI's own archives, whose
     activation is QuickGELU.
@@ -157,7 +173,7 @@ def build_from_openai_layout(state: dict[str, Tensor], source: str) -> CLIP:
             f"{source} has the names of transformers' CLIPModel: put its config.json beside it, or give the folder of the "
             "model that it was trained from as the backbone and the file as its pretrained weights"
         )
-    state = without_text_prefix(state)
+    state = _without_text_prefix(state)
     missing = [name for name in _NEEDED if name not in state]
     others = [name for name in state if not name.startswith(_PREFIXES)]
     unexpected = [name for name in others if name not in _NEEDED + _SIZES]
@@ -278,7 +294,7 @@ def _check_keys(
 def _as_in_clip(state: dict[str, Tensor]) -> dict[str, Tensor]:
     """Return tensors as open_clip's CLIP names and shapes them, without OpenAI's sizes."""
     found = {}
-    for name, value in without_text_prefix(state).items():
+    for name, value in _without_text_prefix(state).items():
         if name in ("logit_scale", "logit_bias") and value.shape == (1,):
             value = value[0]
         if name not in _SIZES:

@@ -245,16 +245,16 @@ def to_dict(table: Table) -> dict:
     """Return every number as JSON data."""
     rows = []
     for line in table.lines:
-        row = {"labels": line.labels, "cells": {}}
+        cells = {}
         for column, cell in line.cells.items():
-            row["cells"][column] = {
+            cells[column] = {
                 "mean": cell.mean,
                 "std": cell.std,
                 "values": cell.values,
                 "paper": cell.paper,
             }
-            row |= {"scores": line.scores, "chosen": line.chosen}
-            rows.append(row)
+        row = {"labels": line.labels, "cells": cells}
+        rows.append(row | {"scores": line.scores, "chosen": line.chosen})
     about = {"item": table.name, "title": table.title}
     return about | {"label_names": table.label_names, "rows": rows}
 

@@ -323,6 +323,16 @@ def test_means_and_deviations_and_the_choice_by_validation(tmp_path):
     assert "| MVPT | 71.0 ± 1.4 | 52.0 ± 2.8 | 90.0 ± 0.0 |" in tables.markdown(table)
     assert "MVPT,average,71.0000,1.4142,2,," in tables.tidy(table)
     assert "71.0$\\,\\pm\\,$1.4" in tables.latex(table)
+    rows = tables.to_dict(table)["rows"]  # one for each line, with all of its columns
+    assert [row["labels"][0] for row in rows] == [
+        "MVPT",
+        "CLIP",
+        "CLIP, one template",
+        "an older version",
+        "gone",
+    ]
+    assert all(list(row["cells"]) == ["average", "a", "b"] for row in rows)
+    assert rows[0]["cells"]["a"]["mean"] == 52.0 and rows[0]["chosen"] == line.chosen
 
 
 def test_the_papers_figures_are_there_for_every_row_that_has_them():

@@ -70,17 +70,6 @@ def read_bytes(path: str) -> bytes:
         raise ValueError(f"{path} cannot be read from its zip: {error}") from error
 
 
-def checksum(path: str) -> int:
-    """Return the stated CRC-32 of a zip's member, the size of a file; -1 if missing."""
-    archive, member = split_archive(path)
-    try:
-        if member is None:
-            return os.path.getsize(path)
-        return _entry(archive, member).CRC
-    except OSError:
-        return -1
-
-
 def content_checksum(path: str) -> str:
     """Return a checksum of the content: CRC-32 and size of a zip's member, as the zip
     states them, else a BLAKE2b hash.

@@ -265,9 +265,11 @@ def differences(one: CfgNode, other: CfgNode) -> list[str]:
 
 def settings(cfg: CfgNode) -> dict[str, Any]:
     """Return the values that differ from the defaults, but for those of one machine."""
-    defaults = default_values()
-    values = sorted(flatten(without_local_paths(cfg)))
-    return {key: value for key, value in values if as_list(value) != defaults.get(key)}
+    defaults, found = default_values(), {}
+    for key, value in sorted(flatten(without_local_paths(cfg))):
+        if as_list(value) != defaults.get(key):
+            found[key] = value
+    return found
 
 
 def load(path: Path) -> CfgNode:

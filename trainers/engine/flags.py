@@ -37,9 +37,8 @@ def arguments(argv: Sequence[str] | None = None) -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     for name, flag in FLAGS.items():
-        names = [name, *filter(None, [flag.get("alias")])]
-        given = {key: flag[key] for key in ("metavar", "choices") if key in flag}
-        add(*names, help=flag.get("help"), **KINDS[flag["kind"]], **given)
+        options = KINDS[flag["kind"]] | flag.get("options", {})
+        add(name, *flag.get("aliases", []), help=flag.get("help"), **options)
     for name in ("--device", "--world-size"):
         # of command lines for Dassl's trainers; their own train.py reads it
         add(name, help=argparse.SUPPRESS)
@@ -54,7 +53,7 @@ def keys_of_flags(args: argparse.Namespace) -> dict[str, Any]:
     values = {}
     for name, flag in FLAGS.items():
         value = getattr(args, name.strip("-").replace("-", "_"))
-        is_given = value is not None if flag["kind"] == "number" else bool(value)
-        if is_given and "key" in flag:
+        is_number = type(value) is int  # 0, too
+        if "key" in flag and (value or is_number):
             values[flag["key"]] = flag.get("value", value)
     return values

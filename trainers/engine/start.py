@@ -166,11 +166,8 @@ def follow(
 
 
 def read_start(directory: str, epoch: int | None = None) -> Start:
-    """Return the prompt in a run's folder with all that its files say. Raises
-    ValueError or FileNotFoundError.
-
-    Of an experiment, whose targets have their own prompts, the first target's is
-    returned.
+    """Return the prompt in a run's folder, of an experiment its first target's, with
+    all that its files say. Raises ValueError or FileNotFoundError.
     """
     folder = Path(directory)
     targets = sorted(folder.glob("adapt/*/prompt_learner"))
@@ -293,10 +290,9 @@ def _config_keys(config: dict, cls: type) -> dict[str, Any]:
         keys = _config_keys(config["text"], cls) | _config_keys(config["visual"], cls)
         theta = config["theta"]
         (keys[THETA],) = (name for name, value in PROJECTIONS.items() if value == theta)
-        if theta == "identity":
-            return keys
-        keys["TRAINER.MVLPT.PROJECT_DIM"] = config["dim"]
-        if theta != "mlp":
+        if theta != "identity":
+            keys["TRAINER.MVLPT.PROJECT_DIM"] = config["dim"]
+        if theta not in ("identity", "mlp"):
             keys["TRAINER.MVLPT.PROJECT_HEADS"] = config["heads"]
             keys["TRAINER.MVLPT.PROJECT_LAYERS"] = config["layers"]
         return keys
@@ -412,10 +408,8 @@ def _check_settings(built: dict, stored: dict) -> None:
 def _foreign_warnings(
     setup: PromptSetup, prompt: Prompt, checkpoint: Checkpoint
 ) -> list[str]:
-    """Return warnings about settings that the shapes of a foreign checkpoint do not
-    show.
-
-    Raise ValueError if it was trained with another θ than the configuration's.
+    """Return warnings about settings that shapes do not show; raise ValueError if the
+    checkpoint was trained with another θ than the configuration's.
     """
     node, path = setup.cfg.TRAINER.MVLPT, checkpoint.path
     if checkpoint.per_token and getattr(prompt, "theta", "per-token") != "per-token":
