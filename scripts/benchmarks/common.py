@@ -66,9 +66,8 @@ def medians_in_turns(
 def run_case(
     module: str, case: dict, environment: Mapping[str, str] = os.environ
 ) -> dict:
-    """Run `python -m MODULE --case JSON` and return the JSON of its last line.
-
-    Raises RuntimeError if it fails.
+    """Run `python -m MODULE --case JSON` and return the JSON of its last line;
+    RuntimeError if it fails.
     """
     command = [sys.executable, "-m", module, "--case", json.dumps(case)]
     done = subprocess.run(
@@ -103,7 +102,6 @@ def new_parser(description: str, **numbers: int) -> argparse.ArgumentParser:
 
 
 def add_output_dir(parser: argparse.ArgumentParser) -> None:
-    """Add --output-dir."""
     folder = ROOT / "output" / "benchmark"
     parser.add_argument("--output-dir", type=Path, default=folder)
 

@@ -45,7 +45,6 @@ def class_names(task: int, count: int = CLASSES) -> list[str]:
 
 
 def random_image(generator: np.random.Generator) -> bytes:
-    """Return a PNG of 48 x 48 pixels."""
     blocks = generator.integers(0, 256, (6, 6, 3), dtype=np.uint8)
     stream = io.BytesIO()
     image = Image.fromarray(blocks.repeat(8, 0).repeat(8, 1))

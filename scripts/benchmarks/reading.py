@@ -28,7 +28,7 @@ from .common import medians_in_turns, new_parser, ratio_command
 
 class Reading:
     """Item k: (pixels of image k, handles of the zip that this process holds). Only
-    counts travel: decoding is timed. Pillow decodes bytes; paths are read as in training.
+    counts travel: decoding is timed. Bytes are decoded by Pillow, paths by our reader.
     """
 
     def __init__(self, sources: Sequence[bytes | str], zip_path: Path):

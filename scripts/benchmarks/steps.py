@@ -1,6 +1,4 @@
-"""The steps that `scripts.benchmarks.training` measures: ours, the bare image tower's
-(the floor), and the naive way.
-"""
+"""The steps that are measured: ours, the bare image tower's (the floor), the naive."""
 
 from __future__ import annotations
 
@@ -42,7 +40,6 @@ AUTOCAST = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def autocast_of(device: str, precision: str) -> Autocast:
-    """Return a function that makes the context in which a step computes."""
     kind = device.split(":")[0]
     dtype = AUTOCAST[precision]
     return partial(torch.autocast, kind, dtype, enabled=dtype is not None)
@@ -215,7 +212,6 @@ def _loss(
     frozen: list[tuple[Tensor, Tensor]],
     weights: Mapping[str, float] | None,
 ) -> Tensor:
-    """Return the loss of image and class features, all classes those of one task."""
     groups = torch.zeros_like(labels)
     sizes = labels.new_tensor([len(classes)])
     outputs = losses.build_outputs(

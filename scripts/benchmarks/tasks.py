@@ -193,7 +193,6 @@ def case(given: dict) -> dict:
 
 
 def measure(arguments: dict) -> dict:
-    """Run a case in a new process."""
     with tempfile.TemporaryDirectory() as folder:
         environment = os.environ | {
             "OMP_NUM_THREADS": str(arguments["threads"]),

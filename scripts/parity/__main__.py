@@ -2,10 +2,10 @@
 scripts.parity METHOD FILE.npz`.
 
 A file holds cases of one method on tiny backbones (`case/config`, `case/prompt/<name>`,
-..., names with `/`); a case's backbone is backbone_<case/backbone>.npz beside it, or
-that of --backbone. Printed are the largest differences of each case: absolute ones of
-logits, features, loss terms and parameters after three steps, relative ones of
-gradients. Exit code 1 if one is above 1e-4, 2 for wrong input.
+...); a case's backbone is backbone_<case/backbone>.npz beside it, or --backbone.
+Printed are the largest differences of each case: absolute ones of logits, features,
+loss terms and parameters after three steps, relative ones of gradients. Exit code 1 if
+one is above 1e-4, 2 for wrong input.
 """
 
 from __future__ import annotations

@@ -111,7 +111,6 @@ def _compare_terms(
 
 
 def _sums_of_tasks(outputs: losses.Outputs) -> Tensor:
-    """Return the sums of the cross-entropies of each task in a batch."""
     sums = []
     for task in outputs.groups.unique():
         rows = outputs.groups == task

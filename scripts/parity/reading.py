@@ -36,10 +36,7 @@ UNREADABLE = (ValueError, OSError, EOFError, AttributeError, TypeError)
 
 
 def read_arrays(path: str | Path) -> dict[str, np.ndarray]:
-    """Return all arrays of an .npz file.
-
-    Raise FileNotFoundError, or ValueError if it is none.
-    """
+    """Return the arrays of a .npz file; FileNotFoundError or ValueError if it is none."""
     if not Path(path).is_file():
         raise FileNotFoundError(f"no file {path}")
     try:
@@ -69,10 +66,7 @@ def load_backbone_arrays(path: Path) -> tuple[nn.Module, Tensor]:
 
 
 def read_cases(method: str, path: Path, backbone: Path | None) -> dict[str, Case]:
-    """Return the cases of a file by name.
-
-    Raise ValueError if it holds none of this method.
-    """
+    """Return the cases of a file by name; ValueError if none is of this method."""
     arrays = read_arrays(path)
     names = [key.removesuffix("/config") for key in arrays if key.endswith("/config")]
     if not names:
@@ -130,10 +124,7 @@ def _group(arrays: Arrays, group: str) -> dict[str, np.ndarray]:
 def official_prompt(
     method: str, arrays: Arrays, settings: dict, clip: nn.Module
 ) -> Prompt:
-    """Return the prompt of a case with its official tensors.
-
-    Raises ValueError if they are of another method.
-    """
+    """Return the official prompt of a case; ValueError if it is another method's."""
     tensors = official(arrays, "prompt").items()
     state = {name: torch.from_numpy(value) for name, value in tensors}
     prompt: Prompt
@@ -170,7 +161,6 @@ def _tcp_prompt(arrays: Arrays, state: dict[str, Tensor], block: int) -> Prompt:
 
 
 def _mmrl_prompt(method: str, settings: dict, clip: nn.Module) -> Prompt:
-    """Return MMRL's or MMRL++'s prompt; its logit scale is 100."""
     shape = clip_shape(clip)
     sizes = (shape.text_width, shape.image_width, shape.embed_dim)
     blocks = [number - 1 for number in settings["layers"]]
@@ -184,7 +174,6 @@ def _mmrl_prompt(method: str, settings: dict, clip: nn.Module) -> Prompt:
 
 
 def _softcpt_prompt(settings: dict, state: dict[str, Tensor], count: int) -> Prompt:
-    """Return SoftCPT's prompt for `count` classes of all tasks."""
     inputs = state["prompt_gen.proj"].shape[0]
     tasks, classes, class_n_ctx = None, None, 0
     if settings["task_csc"]:

@@ -56,7 +56,6 @@ def coarse(pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def inverted(pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Return the negative."""
     return 255 - pixels
 
 

@@ -1,4 +1,1 @@
-"""The report of a run: one HTML page that needs nothing else.
-
-`python -m scripts.report DIR` writes it.
-"""
+"""The report of a run: one HTML page that needs nothing else."""

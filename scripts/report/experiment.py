@@ -45,9 +45,7 @@ class Stage:
         return (self.folder / "fewshot" / f"{label}.json").is_file()
 
     def probabilities(self, record: dict) -> np.ndarray | None:
-        """Return those (N, C) of a record's test images, None without a file;
-        ValueError if it is damaged.
-        """
+        """Return those (N, C) of a record, None without a file; ValueError if damaged."""
         name = f"seed{record.get('seed', 0)}_{record['task']}.json"
         path = self.folder / "predictions" / name
         if not path.is_file():
@@ -139,11 +137,8 @@ class Experiment:
 
 
 def read_experiment(folder: str | Path) -> Experiment:
-    """Read a run's folder.
-
-    Raises:
-        FileNotFoundError: the folder, its results or its configuration is missing.
-        ValueError: a file of it is damaged.
+    """Read a run's folder; FileNotFoundError or ValueError names what is missing or
+    damaged.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -210,7 +205,6 @@ def _read_records(folder: Path) -> list[dict]:
 
 
 def _check_record(record: object, path: Path) -> None:
-    """Raise ValueError if the record lacks an entry that the page needs."""
     needs = f"{path}: a record needs task, metric and scores in percent"
     if not isinstance(record, dict):
         raise ValueError(needs)

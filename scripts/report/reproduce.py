@@ -37,10 +37,8 @@ PACKAGES = ("torch", "open_clip_torch", "numpy", "scikit-learn")
 
 
 def changes(cfg: CfgNode) -> Changes | None:
-    """Return the keys that differ from the trainer's defaults and its backbone's
+    """Return the keys of both that differ from the trainer's defaults and its backbone's
     settings; None if the trainer is unknown.
-
-    Keys that one side lacks are left out.
     """
     given = {"MODEL.BACKBONE.NAME": cfg.MODEL.BACKBONE.NAME}
     try:
@@ -57,7 +55,6 @@ def changes(cfg: CfgNode) -> Changes | None:
 
 
 def _settings(cfg: CfgNode) -> dict[str, object]:
-    """Return the settings but those of a place; tuples as lists."""
     found = {}
     for key, value in flatten(cfg):
         if key not in ("OUTPUT_DIR", "RESUME"):

@@ -41,12 +41,10 @@ class Thumbnail:
 
 @dataclass(frozen=True)
 class ClassScore:
-    """The score of a class in percent, and that of zero-shot: recall, or the average
-    precision of a multilabel task.
-    """
+    """The percent of a class."""
 
     name: str
-    score: float
+    score: float  # recall, or the average precision of a multilabel task
     images: int
     zero_shot: float | None = None
 
@@ -249,7 +247,6 @@ def _read_predictions(
 def _show_mistakes(
     task: Task, rows: np.ndarray, probabilities: np.ndarray
 ) -> list[Thumbnail]:
-    """Return thumbnails of test images in this order, with their other ranks."""
     predicted = probabilities.argmax(1)
     keys = {
         "confidence": list(range(len(rows))),

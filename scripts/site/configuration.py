@@ -59,10 +59,7 @@ def is_unread(key: str, dassl_keys: set[str]) -> bool:
 
 
 def markdown() -> str:
-    """Return the page.
-
-    Raise ValueError naming keys without a meaning, or meanings without a key.
-    """
+    """Return the page; ValueError names keys without meaning, or meanings without key."""
     from dassl.config import get_cfg_default
 
     import datasets
