@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from itertools import product
 from typing import NamedTuple
 
-from datasets import task_name
+import datasets
 from scripts.jobs.plan import Plan
 from scripts.study.methods import any_classes, is_multitask
 from scripts.study.planner import digest, run_job
@@ -148,7 +148,7 @@ class ProtocolPlanner:
         options = _without_subsample(settings["options"])
         is_alone = alone and is_multitask(method)
         label = digest(settings["backbone"], is_alone, *sorted(options.items()))
-        name = task_name(task)
+        name = datasets.task_name(task)
         if not self.coop_folders:
             return f"runs/{method}_{label}/{shots}shots_seed{seed}/{stage}/{name}"
         from trainers.engine.config import BACKBONE_CONFIGS, coop_names
