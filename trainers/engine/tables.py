@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -12,7 +13,7 @@ from torch import Tensor
 
 from datasets import Task
 from elevater_eval import metrics
-from toolkit.common.files import atomic_write, write_bytes
+from toolkit.common.files import write_bytes
 from toolkit.common.text import csv_text, spreadsheet_text
 from trainers.features.extraction import rows_at_once
 
@@ -198,6 +199,7 @@ def asked_for(cfg, task: Task, targets: Tensor, probabilities: Tensor) -> dict:
             occurs = counts.sum(axis=0) + counts.sum(axis=1) > 0
             kept = counts[occurs][:, occurs].astype(np.float64)
             shares = kept / np.maximum(kept.sum(axis=1, keepdims=True), 1)
-            with atomic_write(folder / "cmat.pt") as temporary:
-                torch.save(torch.from_numpy(shares), temporary)
+            content = io.BytesIO()  # its bytes do not depend on the file's name
+            torch.save(torch.from_numpy(shares), content)
+            write_bytes(folder / "cmat.pt", content.getbuffer())
     return found
