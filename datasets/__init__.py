@@ -6,7 +6,6 @@ in.
 
 from __future__ import annotations
 
-import contextlib
 import importlib
 import pkgutil
 from pathlib import Path
@@ -103,12 +102,12 @@ def _registered(name: str) -> type:
 
     from toolkit import plugin_files
 
-    with contextlib.suppress(KeyError):
-        return DATASET_REGISTRY.get(name)
-    register_all()
+    if name not in DATASET_REGISTRY.registered_names():
+        register_all()
     names = DATASET_REGISTRY.registered_names()
-    if name not in names:
-        plugin_files.raise_failure(name)
+    found = DATASET_REGISTRY.get(name) if name in names else None
+    plugin_files.raise_failure(name, found)
+    if found is None:
         hint = f"the nearest names are {', '.join(nearest(name, names, count=3))}"
         path = Path(name).expanduser()
         kind, _, place = name.partition(":")
@@ -117,7 +116,7 @@ def _registered(name: str) -> type:
         elif place and Path(place).expanduser().exists():
             hint = f"custom images are called {_custom_kind(Path(place))}:{place}, not {kind}:"
         raise ValueError(f"unknown dataset {name!r}; {hint}")
-    return DATASET_REGISTRY.get(name)
+    return found
 
 
 def _custom_kind(path: Path) -> str:

@@ -61,6 +61,8 @@ class PluginPackage:
             theirs = None
             if level == 0:
                 theirs = self.module_name(name)
+            if name == "pkg_resources" and theirs is None:
+                return _pkg_resources()
             if theirs is None:
                 return builtins.__import__(name, globals, locals, fromlist, level)
             names = fromlist or ["__name__"]
@@ -118,6 +120,17 @@ class PluginPackage:
                 raise
             except BaseException as error:  # SystemExit, too, of a script
                 self.failures[file] = error
+
+
+def _pkg_resources() -> ModuleType:
+    """Return setuptools' module, or without it what copies of OpenAI's clip.py use."""
+    try:
+        return importlib.import_module("pkg_resources")
+    except ModuleNotFoundError:
+        module = ModuleType("pkg_resources")
+        importlib.import_module("packaging.version")
+        module.packaging = sys.modules["packaging"]
+        return module
 
 
 class _Finder:
@@ -282,10 +295,14 @@ def _failures() -> Iterator[tuple[Path, BaseException]]:
         yield from one.failures.items()
 
 
-def raise_failure(name: str) -> None:
+def raise_failure(name: str, found: type | None = None) -> None:
     """Raise the error of the file that would have registered `name`, if there is one;
     a ValueError for a package that is not installed.
+
+    found: the class of that name, which only another plugin's may be in its place.
     """
+    if found is not None and package_of(found):
+        return
     pattern = re.compile(rf"^\s*class {re.escape(name)}\b", re.MULTILINE)
     for file, error in _failures():
         if not pattern.search(dassl_scripts.read_source(file)):

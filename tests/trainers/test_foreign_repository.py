@@ -5,6 +5,7 @@ ours, defaults of its train.py, values, draws, resume and results.
 import random
 import re
 import shlex
+import sys
 from pathlib import Path
 
 import pytest
@@ -98,6 +99,50 @@ def test_an_error_in_a_file_stops_what_needs_it(start, capsys, repository, tmp_p
     message = capsys.readouterr().err
     assert str(repository / "trainers" / "meta.py") in message
     assert "No module named 'not_installed_learner'" in message
+
+
+@pytest.mark.parametrize(
+    ("place", "registry", "name"),
+    [
+        ("trainers/vpt.py", "engine import TRAINER_REGISTRY", "VPT"),
+        ("datasets/food.py", "data.datasets import DATASET_REGISTRY", "Food101"),
+    ],
+)
+def test_ours_is_no_substitute_for_a_file_that_cannot_be_imported(
+    main, capsys, repository, tmp_path, place, registry, name
+):
+    file = repository / place
+    lines = [
+        "import not_installed_learner",
+        f"from dassl.{registry}",
+        f"@{registry.split()[-1]}.register()",
+        f"class {name}:",
+        "    pass",
+    ]
+    file.write_text("\n".join(lines) + "\n")
+    for trainer, data in (("VPT", "toy-shapes"), ("CoOp", "Food101")):
+        argv = f"--import {repository} --trainer {trainer} --dataset {data} --shots 1"
+        code = main(f"{argv} --output-dir {tmp_path / trainer}")
+        message = capsys.readouterr().err
+        if name in (trainer, data):
+            assert code == 2 and f"{name} is in {file}, which cannot be" in message
+            assert "No module named 'not_installed_learner'" in message
+        else:
+            assert str(file) not in message
+
+
+def test_copies_of_clip_find_the_versions_of_old_setuptools(repository, tmp_path):
+    file = repository / "trainers" / "old.py"
+    file.write_text(
+        "from pkg_resources import packaging\n"
+        "import pkg_resources\n"
+        "newer = packaging.version.parse('1.10') > packaging.version.parse('1.7.1')\n"
+        "REGISTRY = 'TRAINER_REGISTRY'\n"
+    )
+    one = plugin_files.package(repository)
+    one.import_file(file)
+    module = sys.modules[f"{one.name}.trainers.old"]
+    assert module.newer and module.pkg_resources.packaging.version
 
 
 def test_a_folder_of_loose_files_and_one_of_trainers_alone(repository, tmp_path):

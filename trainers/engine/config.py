@@ -85,8 +85,8 @@ def trainer_class(name: str) -> type:
         raise ValueError(
             f"no trainer is given: use --trainer, with one of {', '.join(known)}"
         )
+    plugin_files.raise_failure(name, known.get(name))
     if name not in known:
-        plugin_files.raise_failure(name)
         raise ValueError(
             f"unknown trainer {name!r} (--trainer, TRAINER.NAME): the nearest is {nearest(name, known)[0]!r}; "
             f"there are {', '.join(known)}"

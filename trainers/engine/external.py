@@ -18,6 +18,7 @@ from yacs.config import CfgNode
 from datasets import Task, is_custom
 from datasets.custom import task as custom
 from datasets.union import register_union
+from toolkit import plugin_files
 from toolkit.common import images
 
 from . import distributed, external_results, run_dir, value_checks
@@ -98,9 +99,11 @@ def _several_labels(cfg: CfgNode, name: str) -> ValueError:
 
 
 def _registered(name: str) -> type | None:
+    found = None
     if name in DATASET_REGISTRY.registered_names():
-        return DATASET_REGISTRY.get(name)
-    return None
+        found = DATASET_REGISTRY.get(name)
+    plugin_files.raise_failure(name, found)
+    return found
 
 
 def _has_checkpoint(folder: str) -> bool:
