@@ -16,8 +16,8 @@ demo: setup ## two stages of MVPT and of the recommended MAPT on the pocket suit
 	$(PY) -m elevater_eval validate output/demo/submission.zip
 	$(PY) -m scripts.report output/demo
 
-test: lint ## ruff, mypy and all tests but the long ones
-	$(PY) -m pytest
+test: lint ## ruff, mypy and all tests but the long ones, two files at a time
+	OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --dist loadfile
 
 test-long: setup-dev ## the tests that take minutes each
 	$(PY) -m pytest -m long --durations=10
