@@ -387,6 +387,7 @@ def test_unpack_leaves_what_is_there(tmp_path):
 @pytest.mark.parametrize(
     "content",
     [zipped({"other/a": b""}), zipped({"images/a": CONTENT})[:-9], gzip.compress(b"")],
+    ids=["other folder", "cut", "no archive inside"],
 )
 def test_unpack_leaves_nothing_of_what_is_not_usable(tmp_path, content):
     (tmp_path / "a.zip").write_bytes(content)
