@@ -301,7 +301,7 @@ def raise_failure(name: str, found: type | None = None) -> None:
 
     found: the class of that name, which only another plugin's may be in its place.
     """
-    if found is not None and package_of(found):
+    if not name or (found is not None and package_of(found)):
         return
     pattern = re.compile(rf"^\s*class {re.escape(name)}\b", re.MULTILINE)
     for file, error in _failures():

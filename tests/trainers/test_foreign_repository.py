@@ -66,6 +66,18 @@ def start(main, repository, files, tmp_path):
     return run
 
 
+def write_broken(file, registry, name):
+    """Write a file that would register a class if its imports were installed."""
+    lines = [
+        "import not_installed_learner",
+        f"from dassl.{registry}",
+        f"@{registry.split()[-1]}.register()",
+        f"class {name}:",
+        "    pass",
+    ]
+    file.write_text("\n".join(lines) + "\n")
+
+
 def configured(command):
     words = shlex.split(command)
     args = arguments(words).parse_args(words)
@@ -112,14 +124,7 @@ def test_ours_is_no_substitute_for_a_file_that_cannot_be_imported(
     main, capsys, repository, tmp_path, place, registry, name
 ):
     file = repository / place
-    lines = [
-        "import not_installed_learner",
-        f"from dassl.{registry}",
-        f"@{registry.split()[-1]}.register()",
-        f"class {name}:",
-        "    pass",
-    ]
-    file.write_text("\n".join(lines) + "\n")
+    write_broken(file, registry, name)
     for trainer, data in (("VPT", "toy-shapes"), ("CoOp", "Food101")):
         argv = f"--import {repository} --trainer {trainer} --dataset {data} --shots 1"
         code = main(f"{argv} --output-dir {tmp_path / trainer}")
@@ -129,6 +134,24 @@ def test_ours_is_no_substitute_for_a_file_that_cannot_be_imported(
             assert "No module named 'not_installed_learner'" in message
         else:
             assert str(file) not in message
+
+
+@pytest.mark.parametrize(
+    ("registry", "name", "key"),
+    [
+        ("evaluation import EVALUATOR_REGISTRY", "Classification", ""),
+        ("modeling import BACKBONE_REGISTRY", "Small", "MODEL.BACKBONE.NAME Small"),
+        ("modeling import HEAD_REGISTRY", "Narrow", "MODEL.HEAD.NAME Narrow"),
+    ],
+)
+def test_an_evaluator_or_model_part_that_cannot_be_imported_stops_the_run(
+    start, capsys, repository, tmp_path, registry, name, key
+):
+    file = repository / "trainers" / "part.py"
+    write_broken(file, registry, name)
+    start("MaPLe", tmp_path / "run", f"DATASET.NUM_SHOTS 2 {key}", code=2)
+    message = capsys.readouterr().err
+    assert f"{name} is in {file}, which cannot be imported" in message
 
 
 def test_copies_of_clip_find_the_versions_of_old_setuptools(repository, tmp_path):

@@ -12,6 +12,8 @@ from pathlib import Path
 from dassl.data import data_manager
 from dassl.data.datasets import DATASET_REGISTRY
 from dassl.engine import build_trainer
+from dassl.evaluation import EVALUATOR_REGISTRY
+from dassl.modeling import BACKBONE_REGISTRY, HEAD_REGISTRY
 from dassl.utils import set_random_seed
 from yacs.config import CfgNode
 
@@ -48,6 +50,9 @@ def check(cfg: CfgNode, options: RunOptions) -> None:
     other = run_dir.other_run(cfg)
     if other:
         run_dir.decide(cfg.OUTPUT_DIR, other, options.resume)
+    _registered(cfg.TEST.EVALUATOR, EVALUATOR_REGISTRY)
+    _registered(cfg.MODEL.BACKBONE.NAME, BACKBONE_REGISTRY)
+    _registered(cfg.MODEL.HEAD.NAME, HEAD_REGISTRY)
     names = task_names(cfg)
     if len(names) == 1:
         label_kind = getattr(_registered(names[0]), "label_kind", "")
@@ -98,10 +103,10 @@ def _several_labels(cfg: CfgNode, name: str) -> ValueError:
     )
 
 
-def _registered(name: str) -> type | None:
+def _registered(name: str, registry=DATASET_REGISTRY) -> type | None:
     found = None
-    if name in DATASET_REGISTRY.registered_names():
-        found = DATASET_REGISTRY.get(name)
+    if name in registry.registered_names():
+        found = registry.get(name)
     plugin_files.raise_failure(name, found)
     return found
 
