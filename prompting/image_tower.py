@@ -182,9 +182,8 @@ def _run_block(
 ) -> Tensor:
     """Return the block's output (B, L, width), or only (B, 1, width), which is read."""
     if class_token_only:
-        class_token = x[:, :1]
         q, k, v = qkv(block, x[:, :1], x)
-        x = class_token
+        x = x[:, :1]
     else:
         q, k, v = qkv(block, x)
     return attention_output_and_mlp(block, x, scaled_dot_product_attention(q, k, v))

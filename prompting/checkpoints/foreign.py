@@ -11,7 +11,7 @@ import json
 import logging
 import os
 import re
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -156,14 +156,12 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
         fixed_words = _fixed_words(state["ctx"], suffix)
     if method == "KgCoOp":
         state = {"ctx": state["ctx"]}
-    found = Checkpoint(str(path), state, foreign, method, fixed_words, record=record)
-    epoch = content.get("epoch")
-    if isinstance(epoch, int):
-        found = replace(found, epoch=epoch)
-    value = content.get("val_result")
-    if isinstance(value, int | float):
-        found = replace(found, val_result=float(value))
-    return found
+    epoch, value = content.get("epoch"), content.get("val_result")
+    epoch = epoch if isinstance(epoch, int) else None
+    value = float(value) if isinstance(value, int | float) else None
+    return Checkpoint(
+        str(path), state, foreign, method, fixed_words, epoch, value, record
+    )
 
 
 def _record(content: object, path: str | Path) -> dict:
@@ -245,11 +243,8 @@ def checkpoint_path(directory: str | Path, epoch: int | None = None) -> str:
     wanted = "model-best.pth.tar" if epoch is None else f"model.pth.tar-{epoch}"
     if wanted in present:
         return os.path.join(folder, wanted)
-    epochs = []
-    for name in present:
-        found = re.fullmatch(r"model\.pth\.tar-(\d+)", name)
-        if found:
-            epochs.append(int(found[1]))
+    numbered = [re.fullmatch(r"model\.pth\.tar-(\d+)", name) for name in present]
+    epochs = [int(found[1]) for found in numbered if found]
     if epoch is None and epochs:
         return os.path.join(folder, f"model.pth.tar-{max(epochs)}")
     message = f"no checkpoint {os.path.join(folder, wanted)}"

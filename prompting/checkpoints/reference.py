@@ -39,26 +39,28 @@ _MAPLE_LAYERS = {
     "projections.{}.weight": ("prompt_learner.proj.weight", f"{_DEEP_MAPS}weight", 0),
     "projections.{}.bias": ("prompt_learner.proj.bias", f"{_DEEP_MAPS}bias", 0),
 }
-_TCP_NAMES = {  # pattern of ours -> official
-    r"class_map\.(.*)": r"prompt_learner.meta_net.\1",
-    r"ctx": r"prompt_learner.ctx",
-}
-_MMRL_NAMES = {
-    r"tokens": r"representation_learner.compound_rep_tokens",
-    r"text_maps\.(\d+\..*)": r"representation_learner.compound_rep_tokens_r2tproj.\1",
-    r"image_maps\.(\d+\..*)": r"representation_learner.compound_rep_tokens_r2vproj.\1",
-    r"text_maps\.weight": r"representation_learner.srra_r2tproj.weight",
-    r"image_maps\.weight": r"representation_learner.srra_r2vproj.weight",
-    r"text_maps\.([A-Za-z]+)\.(\d+)": r"representation_learner.srra_r2tproj.srra.\2.\1",
-    r"image_maps\.([A-Za-z]+)\.(\d+)": r"representation_learner.srra_r2vproj.srra.\2.\1",
-    r"projection": r"image_encoder.proj_rep",
-    r"projection_a": r"image_encoder.A",
-    r"projection_b": r"image_encoder.B",
-}
-_SOFTCPT_NAMES = {
-    "task_ctx": "task_prompt_learner.ctx",
-    "class_ctx": "class_prompt_learner.ctx",
-    "projection": "prompt_gen.proj",
+_NAMES: dict[type[Prompt], dict[str, str]] = {  # kind: pattern of ours -> official
+    TCPPrompt: {
+        r"class_map\.(.*)": r"prompt_learner.meta_net.\1",
+        r"ctx": r"prompt_learner.ctx",
+    },
+    MMRLPrompt: {
+        r"tokens": r"representation_learner.compound_rep_tokens",
+        r"text_maps\.(\d+\..*)": r"representation_learner.compound_rep_tokens_r2tproj.\1",
+        r"image_maps\.(\d+\..*)": r"representation_learner.compound_rep_tokens_r2vproj.\1",
+        r"text_maps\.weight": r"representation_learner.srra_r2tproj.weight",
+        r"image_maps\.weight": r"representation_learner.srra_r2vproj.weight",
+        r"text_maps\.([A-Za-z]+)\.(\d+)": r"representation_learner.srra_r2tproj.srra.\2.\1",
+        r"image_maps\.([A-Za-z]+)\.(\d+)": r"representation_learner.srra_r2vproj.srra.\2.\1",
+        r"projection": r"image_encoder.proj_rep",
+        r"projection_a": r"image_encoder.A",
+        r"projection_b": r"image_encoder.B",
+    },
+    SoftCPTPrompt: {
+        "task_ctx": "task_prompt_learner.ctx",
+        "class_ctx": "class_prompt_learner.ctx",
+        "projection": "prompt_gen.proj",
+    },
 }
 _PREFIXES = {  # of the reference MVLPT -> ours
     "ctx": "text.ctx",
@@ -138,9 +140,7 @@ def _check_unknown(names: list[str]) -> None:
 
 
 def _layer_names(first: str, others: str, start: int) -> Iterator[str]:
-    yield first
-    for number in itertools.count(start):
-        yield others.format(number)
+    return itertools.chain([first], map(others.format, itertools.count(start)))
 
 
 def _stack(layers: list[Tensor]) -> Tensor:
@@ -162,9 +162,8 @@ def _rename_layers(state: State, layers: dict[str, tuple[str, str, int]]) -> Sta
             renamed[ours] = _stack(values)
         elif "{}" in ours and not values:
             raise ValueError(f"MaPLe's {current_name(official[0])} is missing")
-        elif values:
-            for number, value in enumerate(values):
-                renamed[ours.format(number)] = value
+        else:
+            renamed |= {ours.format(n): layer for n, layer in enumerate(values)}
     _check_unknown(list(state))
     return renamed
 
@@ -195,16 +194,14 @@ def prompt_from_reference(
             parts[name.removeprefix("text.").removeprefix("visual.")] = value
         text = _text_prompt(parts, position, fixed_words)
         visual = _visual_prompt(parts, patch_size)
-        if text is not None and visual is not None:
-            prompt = _unified_prompt(state, text, visual, heads, theta)
-        elif text is not None:
-            prompt = text
-        elif visual is not None:
-            prompt = visual
-        else:
+        either = text or visual
+        if either is None:
             raise ValueError(
                 "no prompt: neither ctx nor vpt_embeddings is among the tensors"
             )
+        prompt = either
+        if text and visual:
+            prompt = _unified_prompt(state, text, visual, heads, theta)
     load_state(prompt, state)
     return prompt
 
@@ -299,12 +296,9 @@ def official_names(prompt: Prompt, state: State) -> State:
         return _official_layers(state, _IVLP_LAYERS)
     if isinstance(prompt, MaPLePrompt):
         return _official_layers(state, _MAPLE_LAYERS)
-    if isinstance(prompt, TCPPrompt):
-        return _official_names(state, _TCP_NAMES)
-    if isinstance(prompt, MMRLPrompt):
-        return _official_names(state, _MMRL_NAMES)
-    if isinstance(prompt, SoftCPTPrompt):
-        return _official_names(state, _SOFTCPT_NAMES)
+    for kind, patterns in _NAMES.items():
+        if isinstance(prompt, kind):
+            return _official_names(state, patterns)
     prefixes = {TextPrompt: "text.", VisualPrompt: "visual.", UnifiedPrompt: ""}
     if type(prompt) not in prefixes:
         raise ValueError(f"the reference has no {prompt.kind!r} prompt")
