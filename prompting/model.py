@@ -249,7 +249,9 @@ class PromptedCLIP(nn.Module):
         """Return features (C, d) of one sentence a class with inserted vectors."""
         batches = self._sentence_tokens(classes, templates)
         vectors = given(contexts.text), contexts.insertion
-        features = [encode_inserted_text(self.clip, each, *vectors) for each in batches]
+        features = []
+        for batch in batches:
+            features.append(encode_inserted_text(self.clip, batch, *vectors))
         return unit(in_order(features, batches))
 
     def check_classes(
@@ -364,7 +366,8 @@ class PromptedCLIP(nn.Module):
     ) -> list[TokenBatch]:
         """Return the result of `tokenize_prompts` or `tokenize_sentences` on the device."""
         length = self.clip.positional_embedding.shape[0]
-        limits = length, self.trim_padding, self._limit(self.max_tokens, MAX_TOKENS)
+        most = self._limit(self.max_tokens, MAX_TOKENS)
+        limits = length, self.trim_padding, most
         batches = tokenize(self.tokenizer, *arguments, *limits)
         return [batch.to(self.clip.logit_scale.device) for batch in batches]
 

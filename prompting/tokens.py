@@ -70,8 +70,12 @@ class TokenBatch(NamedTuple):
 
     def to(self, device: torch.device) -> TokenBatch:
         """Return the batch with its tensors on a device."""
-        rows, ids, ends, slots = (tensor.to(device) for tensor in self[:4])
-        return TokenBatch(rows, ids, ends, slots, self.prefix)
+        return self._replace(
+            rows=self.rows.to(device),
+            ids=self.ids.to(device),
+            ends=self.ends.to(device),
+            slots=self.slots.to(device),
+        )
 
 
 @lru_cache(maxsize=1)
@@ -105,8 +109,8 @@ def tokenize_prompts(
     texts = [f"{classname!r} with {n_ctx} context vectors" for classname in classes]
     before = {"front": 0, "middle": n_ctx // 2, "end": n_ctx}[position]
     shared = len(_start_tokens(tokenizer)) + before
-    limits = context_length, trim_padding, max_tokens
-    return _batches(tokenizer, names, texts, n_ctx, before, shared, *limits)
+    limits = shared, context_length, trim_padding, max_tokens
+    return _batches(tokenizer, names, texts, n_ctx, before, *limits)
 
 
 def tokenize_sentences(
@@ -123,8 +127,9 @@ def tokenize_sentences(
     """
     encoded = [tokenizer.encode(sentence) for sentence in sentences]
     names = [(len(tokens), tokens) for tokens in encoded]
+    texts = list(map(repr, sentences))
     limits = context_length, trim_padding, max_tokens
-    return _batches(tokenizer, names, list(map(repr, sentences)), 0, 0, 0, *limits)
+    return _batches(tokenizer, names, texts, 0, 0, 0, *limits)
 
 
 def words_to_context(clip: CLIP, tokenizer: Tokenizer, text: str) -> Tensor:
@@ -165,7 +170,8 @@ def _batches(
     slots before the name. shared: the number of first tokens that do not count.
     """
     start = _start_tokens(tokenizer)
-    lengths = [len(start) + n_ctx + len(tokens) + 1 for _, tokens in names]
+    added = len(start) + n_ctx + 1
+    lengths = [len(tokens) + added for _, tokens in names]
     for text, length in zip(texts, lengths, strict=True):
         if length > context_length:
             raise ValueError(
@@ -175,7 +181,8 @@ def _batches(
         lengths = [context_length] * len(names)
     padding = getattr(tokenizer, "pad_token_id", 0)
     batches = []
-    for rows in _group_by_length([n - shared for n in lengths], max_tokens):
+    counted = [length - shared for length in lengths]
+    for rows in _group_by_length(counted, max_tokens):
         # tokens of the name itself
         covered = torch.tensor([names[row][0] for row in rows])[:, None]
         filled, padded = _pad([names[row][1] for row in rows])

@@ -11,7 +11,7 @@ import json
 import logging
 import os
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -156,12 +156,14 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
         fixed_words = _fixed_words(state["ctx"], suffix)
     if method == "KgCoOp":
         state = {"ctx": state["ctx"]}
-    epoch, value = content.get("epoch"), content.get("val_result")
-    epoch = epoch if isinstance(epoch, int) else None
-    value = float(value) if isinstance(value, int | float) else None
-    return Checkpoint(
-        str(path), state, foreign, method, fixed_words, epoch, value, record
-    )
+    found = Checkpoint(str(path), state, foreign, method, fixed_words, record=record)
+    epoch = content.get("epoch")
+    if isinstance(epoch, int):
+        found = replace(found, epoch=epoch)
+    value = content.get("val_result")
+    if isinstance(value, int | float):
+        found = replace(found, val_result=float(value))
+    return found
 
 
 def _record(content: object, path: str | Path) -> dict:
@@ -243,8 +245,9 @@ def checkpoint_path(directory: str | Path, epoch: int | None = None) -> str:
     wanted = "model-best.pth.tar" if epoch is None else f"model.pth.tar-{epoch}"
     if wanted in present:
         return os.path.join(folder, wanted)
-    numbered = [re.fullmatch(r"model\.pth\.tar-(\d+)", name) for name in present]
-    epochs = [int(found[1]) for found in numbered if found]
+    numbered = re.compile(r"model\.pth\.tar-(\d+)").fullmatch
+    found = filter(None, map(numbered, present))
+    epochs = [int(match[1]) for match in found]
     if epoch is None and epochs:
         return os.path.join(folder, f"model.pth.tar-{max(epochs)}")
     message = f"no checkpoint {os.path.join(folder, wanted)}"

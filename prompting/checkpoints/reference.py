@@ -39,7 +39,7 @@ _MAPLE_LAYERS = {
     "projections.{}.weight": ("prompt_learner.proj.weight", f"{_DEEP_MAPS}weight", 0),
     "projections.{}.bias": ("prompt_learner.proj.bias", f"{_DEEP_MAPS}bias", 0),
 }
-_NAMES: dict[type[Prompt], dict[str, str]] = {  # kind: pattern of ours -> official
+_NAMES = {  # kind: pattern of ours -> official
     TCPPrompt: {
         r"class_map\.(.*)": r"prompt_learner.meta_net.\1",
         r"ctx": r"prompt_learner.ctx",
@@ -140,7 +140,9 @@ def _check_unknown(names: list[str]) -> None:
 
 
 def _layer_names(first: str, others: str, start: int) -> Iterator[str]:
-    return itertools.chain([first], map(others.format, itertools.count(start)))
+    yield first
+    for number in itertools.count(start):
+        yield others.format(number)
 
 
 def _stack(layers: list[Tensor]) -> Tensor:
@@ -163,7 +165,8 @@ def _rename_layers(state: State, layers: dict[str, tuple[str, str, int]]) -> Sta
         elif "{}" in ours and not values:
             raise ValueError(f"MaPLe's {current_name(official[0])} is missing")
         else:
-            renamed |= {ours.format(n): layer for n, layer in enumerate(values)}
+            for number, value in enumerate(values):
+                renamed[ours.format(number)] = value
     _check_unknown(list(state))
     return renamed
 

@@ -283,8 +283,8 @@ class BodyLimits:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
             # h11 has checked that it is a number
-            declared = int(Headers(scope=scope).get("content-length", 0))
-            receive = self._limited(receive, declared)
+            length = Headers(scope=scope).get("content-length", 0)
+            receive = self._limited(receive, int(length))
         await self.app(scope, receive, send)
 
     def _limited(self, receive: Receive, declared: int) -> Receive:
