@@ -48,11 +48,6 @@ def errors(where: str, messages: Iterable[str]) -> Issues:
     return [error(where, message) for message in messages]
 
 
-def warning(where: str, message: str) -> Issue:
-    """Return a finding that leaves a submission valid."""
-    return Issue(WARNING, where, message)
-
-
 def errors_of(issues: Iterable[Issue]) -> Issues:
     """Return the findings of level "error"."""
     return [issue for issue in issues if issue.level == ERROR]

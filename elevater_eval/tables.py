@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from elevater_eval.entry import PredictionFile, Record, seed_list
+from toolkit.common.text import aligned_table
 
 DIFFERENCE_COLUMNS = "task|metric|images|seeds|A|B|B - A|from|to|p|test".split("|")
 
@@ -23,7 +24,7 @@ def scores(result: Record) -> str:
     for suite in result["suites"]:
         rows.append([*_mean_of(suite), *empty, _percent(suite["score"])])
     columns = [f"seed {seed}" for seed in seeds]
-    return aligned(["task", "metric", *columns, "mean"], rows)
+    return _table(["task", "metric", *columns, "mean"], rows)
 
 
 def extras(result: Record, names: Sequence[str]) -> str:
@@ -32,7 +33,7 @@ def extras(result: Record, names: Sequence[str]) -> str:
     for record in result["tasks"]:
         cells = [_extra(record["extra"][name]) for name in names]
         rows.append([record["task"], *cells])
-    return aligned(["task", *names], rows)
+    return _table(["task", *names], rows)
 
 
 def differences(result: Record) -> str:
@@ -44,7 +45,7 @@ def differences(result: Record) -> str:
         rows.append([*about, seeds, *_difference(record)])
     for suite in result["suites"]:
         rows.append([*_mean_of(suite), "", "", *_difference(suite)])
-    return aligned(DIFFERENCE_COLUMNS, rows)
+    return _table(DIFFERENCE_COLUMNS, rows)
 
 
 def outlines(entries: Sequence[PredictionFile]) -> str:
@@ -54,17 +55,11 @@ def outlines(entries: Sequence[PredictionFile]) -> str:
         images, classes = entry.predictions[0].shape
         seeds = seed_list(entry.rnd_seeds)
         rows.append([entry.dataset_name, images, classes, entry.n_shot, seeds])
-    return aligned(["task", "images", "classes", "n_shot", "seeds"], rows)
+    return _table(["task", "images", "classes", "n_shot", "seeds"], rows)
 
 
-def aligned(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    """Return lines of equal columns, the first to the left, others to the right."""
-    lines = [[str(cell) for cell in row] for row in (head, *rows)]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    lines.insert(1, ["-" * width for width in widths])
-    first, *others = widths
-    form = "  ".join([f"{{:<{first}}}", *(f"{{:>{width}}}" for width in others)])
-    return "\n".join(form.format(*line) for line in lines)
+def _table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    return aligned_table(head, rows, range(1, len(head)))
 
 
 def _mean_of(suite: Record) -> list[str]:

@@ -9,15 +9,7 @@ from zipfile import is_zipfile
 import numpy as np
 
 from elevater_eval.entry import PredictionFile, seed_list
-from elevater_eval.issues import (
-    ERROR,
-    WARNING,
-    Issue,
-    Issues,
-    error,
-    errors_of,
-    warning,
-)
+from elevater_eval.issues import ERROR, WARNING, Issue, Issues, error, errors_of
 from elevater_eval.labels import Labels, order_note, read_labels
 from elevater_eval.merging import one_experiment, uneven_seeds
 from elevater_eval.reading import Sources, path_list, read_entries
@@ -123,7 +115,8 @@ def check(entry: PredictionFile, tasks: Tasks, labels: Labels | None = None) -> 
         if near:
             found = error(entry.where(), f"{unknown}; did you mean {near[0]!r}?")
         else:
-            found = warning(entry.where(), f"{unknown}, sizes not checked")
+            message = f"{unknown}, sizes not checked"
+            found = Issue(WARNING, entry.where(), message)
         return [found, *_size_issues(entry, task, labels)]
     issues = _size_issues(entry, task, labels)
     if task.label_kind == "multiclass":

@@ -89,7 +89,7 @@ def read_coco(root: str, index: str) -> tuple[list[Sample], list[str]]:
     ValueError if it is no json, lacks a key, or an annotation's image or category.
     """
     path = os.path.join(root, index)
-    content = read_json(path)
+    content = parse_json(read_text(path), path)
     rows, names = parse_coco(content, path, root, raise_issue)
     return _samples(rows, names, path), names
 
@@ -147,11 +147,6 @@ def parse_coco(
         of_image = tuple(labels[image["id"]])
         rows.append(Row(where, key, of_image, path))
     return rows, [str(category["name"]) for category in categories]
-
-
-def read_json(path: str) -> Any:
-    """Return the content of a json file, which may lie in a zip."""
-    return parse_json(read_text(path), path)
 
 
 def read_text(path: str) -> str:

@@ -6,11 +6,12 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
+from datasets.catalog.entries import SPLITS
 from datasets.task import Sample
+from toolkit.common.structured import parse_json
 
-from .index_files import Issue, Row, raise_issue, read_json
+from .index_files import Issue, Row, raise_issue, read_text
 
-SPLITS = ("train", "val", "test")
 Splits = tuple[list[Sample], list[Sample], list[Sample]]
 
 
@@ -20,7 +21,7 @@ def read_split(path: str, images: str) -> Splits:
     Raises FileNotFoundError, or ValueError if it is not of this form or a label is
     negative.
     """
-    content = read_json(path)
+    content = parse_json(read_text(path), path)
     if not isinstance(content, dict) or not all(
         isinstance(content.get(split), list) for split in SPLITS
     ):

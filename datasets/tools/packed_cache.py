@@ -10,9 +10,7 @@ from pathlib import Path
 
 from datasets.custom.packed import INDEX, entry_folder, home
 from toolkit.common.structured import read_json
-from toolkit.common.text import printable
-
-from .tables import table
+from toolkit.common.text import aligned_table, printable
 
 MEANINGS = {
     "there": "",
@@ -62,7 +60,7 @@ def describe(entries: Sequence[CacheEntry], removed: Sequence[CacheEntry]) -> st
         rows.append((entry.folder.name, size, state, printable(entry.source)))
     lines = []
     if rows:
-        lines.append(table(HEAD, rows, numbers=(1,)))
+        lines.append(aligned_table(HEAD, rows, numbers=(1,)))
     lines.append(f"{len(left)} in {home()}: {_megabytes(left)}")
     removable = [entry for entry in left if entry.state in REMOVABLE]
     if removable:

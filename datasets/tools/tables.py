@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from datasets.catalog import names
 from datasets.catalog.entries import SPLITS, Entry, entry
+from toolkit.common.text import aligned_table
 
 HEAD = (
     *("name", "suite", "classes", "metric", "train", "val", "test"),
@@ -21,7 +22,7 @@ def overview(entries: Iterable[Entry]) -> str:
         counts = [_count(known, split) for split in SPLITS]
         start = (known.name, known.suite, str(known.classes), known.metric)
         rows.append((*start, *counts, known.folder))
-    return table(HEAD, rows, NUMBERS)
+    return aligned_table(HEAD, rows, NUMBERS)
 
 
 def to_records(entries: Iterable[Entry]) -> list[dict]:
@@ -50,24 +51,6 @@ def describe(name: str) -> str:
     lines.append("classes:")
     for label, classname in enumerate(names.class_names(name)):
         lines.append(f"{label:5d} {classname}")
-    return "\n".join(lines)
-
-
-def table(
-    head: Sequence[str], rows: Sequence[Sequence[str]], numbers: Sequence[int]
-) -> str:
-    """Return aligned text; numbers: the columns that are aligned to the right."""
-    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
-    rule = ["-" * width for width in widths]
-    lines = []
-    for row in [head, rule, *rows]:
-        cells = []
-        for column, (cell, width) in enumerate(zip(row, widths, strict=True)):
-            if column in numbers:
-                cells.append(cell.rjust(width))
-            else:
-                cells.append(cell.ljust(width))
-        lines.append("  ".join(cells).rstrip())
     return "\n".join(lines)
 
 

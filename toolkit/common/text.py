@@ -10,7 +10,7 @@ import logging
 import os
 import sys
 import unicodedata
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from typing import Any, TextIO
 
 LONGEST = 2000  # characters of a message
@@ -118,6 +118,21 @@ def markdown_table(rows: Iterable[Sequence[object]], alignment: str) -> str:
     marks = {"l": "---|", "r": "---:|"}
     lines.insert(1, "|" + "".join(marks[letter] for letter in alignment))
     return "\n".join(lines) + "\n"
+
+
+def aligned_table(
+    head: Sequence[str], rows: Iterable[Sequence[object]], numbers: Container[int]
+) -> str:
+    """Return lines of equal columns; numbers: those that are aligned to the right."""
+    lines = [list(map(str, row)) for row in (head, *rows)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    lines.insert(1, ["-" * width for width in widths])
+    forms = []
+    for column, width in enumerate(widths):
+        side = ">" if column in numbers else "<"
+        forms.append(f"{{:{side}{width}}}")
+    form = "  ".join(forms)
+    return "\n".join(form.format(*line).rstrip() for line in lines)
 
 
 def shortened(text: str, columns: int) -> str:
