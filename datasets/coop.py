@@ -18,14 +18,7 @@ from .catalog.entries import Entry, entries
 from .few_shot import sample_per_class
 from .io.index_files import require_inside
 from .io.split_files import Splits, class_names, read_split
-from .task import (
-    Sample,
-    Task,
-    allows_outside,
-    register_entry,
-    require_train_images,
-    sampling_seed,
-)
+from .task import Sample, Task, register_entry, require_train_images, sampling_seed
 from .tools.annotations import find_split_file
 
 log = logging.getLogger(__name__)
@@ -64,9 +57,7 @@ class CoopTask(Task):
         folder = self.data_folder(cfg, self.folder)
         train, val, test = self.read(folder)
         source = os.path.join(folder, self.split_json)
-        if not allows_outside(cfg):
-            samples = [*train, *val, *test]
-            require_inside(samples, folder, source)
+        require_inside(cfg, [*train, *val, *test], folder, source)
         classnames = class_names([train, val, test], source)
         if shots != 0 and not self.test_only:
             require_train_images(train, classnames, source)

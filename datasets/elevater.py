@@ -16,14 +16,7 @@ from .catalog import names
 from .catalog.entries import Entry, entries
 from .few_shot import sample_elevater
 from .io.index_files import read_coco, read_iris, require_inside
-from .task import (
-    Sample,
-    Task,
-    allows_outside,
-    register_entry,
-    require_train_images,
-    sampling_seed,
-)
+from .task import Sample, Task, register_entry, require_train_images, sampling_seed
 
 FORMATS = ("iris", "coco")
 
@@ -118,8 +111,7 @@ class ElevaterTask(Task):
         self, cfg, folder: str, index: str
     ) -> tuple[list[Sample], list[str]]:
         samples, classnames = self.read(folder, index)
-        if not allows_outside(cfg):
-            require_inside(samples, folder, os.path.join(folder, index))
+        require_inside(cfg, samples, folder, os.path.join(folder, index))
         return samples, classnames
 
 

@@ -206,11 +206,6 @@ def sampling_seed(cfg) -> int:
     return int(getattr(cfg.DATASET, "RANDOM_SEED_SAMPLING", cfg.SEED))
 
 
-def allows_outside(cfg) -> bool:
-    """Return if images may be outside the data set's folder (ALLOW_OUTSIDE)."""
-    return bool(getattr(cfg.DATASET, "ALLOW_OUTSIDE", False))
-
-
 class _Wrapped(Task):
     """A plain Dassl dataset seen as a task."""
 

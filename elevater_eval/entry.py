@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from elevater_eval.folds import Defect, fold_faults, kind, show
+from elevater_eval.folds import fold_faults, kind, show
 from elevater_eval.issues import ERROR, WARNING, Issue, Issues, error, errors, errors_of
 from toolkit.common.text import printable
 
@@ -199,9 +199,9 @@ def _folds(record: Record, where: str) -> tuple[Folds | None, Issues]:
         issues.append(error(where, message))
     named = max(len(seeds), FOLDS_NAMED)
     for i, fold in enumerate(folds[:named]):
-        faults = [fold.message] if isinstance(fold, Defect) else fold_faults(fold)
+        faults = [fold] if isinstance(fold, str) else fold_faults(fold)
         issues += errors(fold_place(where, seeds, i), faults)
-    if not complete or any(isinstance(fold, Defect) for fold in folds):
+    if not complete or any(isinstance(fold, str) for fold in folds):
         return None, issues
     return tuple(folds), issues
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from array import array
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -23,13 +22,6 @@ KINDS = {
 EMPTY = "a fold must be a non-empty list of rows"
 
 
-@dataclass(frozen=True)
-class Defect:
-    """The reason why a matrix cannot be read; it takes the place of the matrix."""
-
-    message: str
-
-
 class FoldError(JSONError):
     """The text is not JSON within a fold, whose position is `fold`."""
 
@@ -39,7 +31,9 @@ class FoldError(JSONError):
 
 
 def read_folds(reader: Reader) -> Any:
-    """Return "predictions"; of a list, a float64 (N, C) or `Defect` for each fold."""
+    """Return "predictions"; of a list, a float64 (N, C) for each fold, or
+    the reason why it cannot be read.
+    """
     if reader.peek() != "[":
         return reader.value()
     folds = []
@@ -52,10 +46,10 @@ def read_folds(reader: Reader) -> Any:
     return folds
 
 
-def _read_fold(reader: Reader, fold: int, most: int) -> np.ndarray | Defect:
+def _read_fold(reader: Reader, fold: int, most: int) -> np.ndarray | str:
     if reader.peek() != "[":
         reader.value()
-        return Defect(EMPTY)
+        return EMPTY
     numbers = array("d")
     fault = ""
     columns = count = 0  # count: of rows
@@ -71,7 +65,7 @@ def _read_fold(reader: Reader, fold: int, most: int) -> np.ndarray | Defect:
     except JSONError as error:
         raise FoldError(f"row {count}: {error}", fold) from None
     if fault or not count:
-        return Defect(fault or EMPTY)
+        return fault or EMPTY
     return np.frombuffer(numbers).reshape(count, columns)
 
 

@@ -6,7 +6,6 @@ are in `names`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -16,6 +15,7 @@ from datasets.pocket.specs import catalog_entries
 from toolkit.common.structured import read_yaml
 from toolkit.common.suggest import nearest
 
+HERE = Path(__file__).parent
 SPLITS = ("train", "val", "test")
 SUITES = ("coop", "imagenet-variant", "elevater", "pocket")
 Fields = dict[str, Any]
@@ -56,9 +56,9 @@ class Entry:
 @cache
 def _entries() -> dict[str, Entry]:
     known = []
-    for name, fields in _read_fields("coop_sets.yaml"):
+    for name, fields in read_yaml(HERE / "coop_sets.yaml").items():
         known.append(_coop(name, fields))
-    for name, fields in _read_fields("elevater_sets.yaml"):
+    for name, fields in read_yaml(HERE / "elevater_sets.yaml").items():
         known.append(_elevater(name, fields))
     known += [Entry(**fields) for fields in catalog_entries()]
     return {entry.name: entry for entry in known}
@@ -78,10 +78,6 @@ def entry(name: str) -> Entry:
         names = ", ".join(nearest(name, known, count=3))
         raise ValueError(f"no set is called {name!r}; the nearest names are {names}")
     return known[name]
-
-
-def _read_fields(file: str) -> Iterable[tuple[str, Fields]]:
-    return read_yaml(Path(__file__).with_name(file)).items()
 
 
 def _unique(*paths: str) -> tuple[str, ...]:

@@ -159,8 +159,12 @@ def read_text(path: str) -> str:
         raise ValueError(f"{path} is not UTF-8 text: {error}") from error
 
 
-def require_inside(samples: Iterable[Sample], folder: str, source: str) -> None:
-    """Raise ValueError naming `source` if an image or its zip is not in `folder`."""
+def require_inside(cfg, samples: Iterable[Sample], folder: str, source: str) -> None:
+    """Raise ValueError naming `source` if an image or its zip is not in `folder`,
+    unless `cfg.DATASET.ALLOW_OUTSIDE` is set.
+    """
+    if getattr(cfg.DATASET, "ALLOW_OUTSIDE", False):
+        return
     zips: set[str] = set()
     for sample in samples:
         path, member = split_archive(sample.impath)
