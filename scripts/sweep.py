@@ -25,6 +25,7 @@ from scripts.study import free_runs, plan_file
 from scripts.study.options import check_jobs, check_options
 from scripts.study.plan_file import PlanFile
 from scripts.study.running import run_jobs
+from toolkit.common.text import naming
 
 log = logging.getLogger("sweep")
 
@@ -78,14 +79,12 @@ def run_study(content: PlanFile, args: argparse.Namespace) -> int:
 def run_entries(content: PlanFile, args: argparse.Namespace) -> int:
     """Run a plan of free runs."""
     execution.check(args)
-    try:
+    with naming(f"{args.plan.name}: options"):
         for entry in content.entries:
             for options in free_runs.expand(entry).values():
                 check_options(entry.methods, options, entry.backbone)
         plan, items = free_runs.plan_entries(content.entries)
         check_jobs(plan)
-    except ValueError as error:
-        raise ValueError(f"{args.plan.name}: options: {error}") from None
     counts = plan.counts()
     backbones = sorted({job.settings["backbone"] for job in plan})
     kinds = f"{counts['source']:,} source prompts, {counts['adaptation']:,} adaptations"

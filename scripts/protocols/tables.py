@@ -11,7 +11,8 @@ from pathlib import Path
 from scripts.jobs.plan import Plan
 from scripts.study import comparisons, plots, tables
 from scripts.study.comparisons import Comparison
-from scripts.study.tables import AVERAGE, Cell, Line, Table, line_cells
+from scripts.study.items import Row
+from scripts.study.tables import AVERAGE, Cell, Line, Table, line_cells, read_line
 from toolkit.common.files import write_text
 from toolkit.common.structured import read_json, read_yaml
 from toolkit.common.text import csv_text, markdown_table
@@ -101,14 +102,8 @@ def read_scores(results: Results, folder: Path) -> dict[tuple[str, str], Scores]
 
 def _read(runs: Runs, folder: Path, column: str) -> Scores:
     """Return seed -> task -> percent of the runs that are there."""
-    scores: Scores = defaultdict(dict)
-    for (seed, task), name in runs.items():
-        file = folder / name / "results.json"
-        if file.is_file():
-            (record,) = read_json(file)
-            if column in record:
-                scores[seed][task] = record[column]
-    return scores
+    candidates = {cell: (name,) for cell, name in runs.items()}
+    return read_line(Row((), candidates, column), folder).scores
 
 
 def with_harmonic_means(lines: Sequence[Line]) -> list[Line]:

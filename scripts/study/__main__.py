@@ -19,6 +19,7 @@ from pathlib import Path
 
 from scripts.jobs import execution
 from scripts.jobs.plan import Plan
+from toolkit.common.text import naming
 
 from . import methods, protocol
 from .items import Item, plan_items
@@ -65,11 +66,9 @@ def plan_of(args: argparse.Namespace) -> tuple[Protocol, Plan, list[Item]]:
     known = protocol.narrowed(known, seeds, split_words(args.methods or ""))
     known = protocol.with_backbone(known, args.backbone)
     plan, items = plan_items(known, names)
-    try:
+    with naming(f"{Path(args.suite).name}: options"):
         check_options(known.methods, known.options, known.backbone)
         check_jobs(plan)
-    except ValueError as error:
-        raise ValueError(f"{Path(args.suite).name}: options: {error}") from None
     return known, plan, items
 
 

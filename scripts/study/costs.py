@@ -142,9 +142,7 @@ def _measure(backbone: str) -> list[dict]:
     from scripts.benchmarks import steps
 
     clip = steps.random_clip(ALIASES.get(backbone, backbone))
-    size = clip.visual.image_size
-    height, width = size if isinstance(size, tuple) else (size, size)
-    images = torch.randn(BATCH, 3, height, width)
+    images = torch.randn(BATCH, 3, *steps.image_size(clip))
     labels = torch.zeros(BATCH, dtype=torch.long)
     names = steps.source_names(CLASSES)
     rows = []
