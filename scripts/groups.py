@@ -19,7 +19,7 @@ from pathlib import Path
 import yaml
 
 from scripts.transfer.matrix import Matrix, read_square_matrix
-from toolkit.common.cli import run_command
+from toolkit.common.cli import command_parser, run_command
 from toolkit.common.files import write_text
 
 
@@ -76,9 +76,7 @@ def write_groups(args: argparse.Namespace) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command line; exit code 2 and one line for wrong input."""
-    parser = argparse.ArgumentParser(
-        prog="python -m scripts.groups", description=__doc__.splitlines()[0]
-    )
+    parser = command_parser("scripts.groups", __doc__)
     add = parser.add_argument
     add("matrix", help="CSV of scores: a row a source, a column a target")
     order = parser.add_mutually_exclusive_group().add_argument

@@ -25,6 +25,7 @@ from scripts.study import free_runs, plan_file
 from scripts.study.options import check_jobs, check_options
 from scripts.study.plan_file import PlanFile
 from scripts.study.running import run_jobs
+from toolkit.common.cli import command_parser
 from toolkit.common.text import naming
 
 log = logging.getLogger("sweep")
@@ -32,9 +33,7 @@ log = logging.getLogger("sweep")
 
 def arguments() -> argparse.ArgumentParser:
     """Return the command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m scripts.sweep", description=__doc__.splitlines()[0]
-    )
+    parser = command_parser("scripts.sweep", __doc__)
     add = parser.add_argument
     text = "for example one of configs/sweeps"
     add("plan", type=Path, metavar="PLAN.yaml", help=text)

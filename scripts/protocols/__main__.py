@@ -22,6 +22,7 @@ from scripts.jobs.plan import Plan
 from scripts.study import methods
 from scripts.study.options import check_jobs, check_options
 from scripts.study.running import run_jobs, split_words, whole_numbers
+from toolkit.common.cli import command_parser
 from toolkit.common.suggest import canonical, nearest, unknown
 from toolkit.common.text import naming
 from trainers.engine.config_values import parse
@@ -34,9 +35,7 @@ log = logging.getLogger("protocols")
 
 def arguments() -> argparse.ArgumentParser:
     """Return the command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m scripts.protocols", description=__doc__.splitlines()[0]
-    )
+    parser = command_parser("scripts.protocols", __doc__)
     add = parser.add_argument
     text = f"all, or some of {', '.join(PROTOCOLS)}"
     add("protocols", nargs="+", metavar="PROTOCOL", help=text)

@@ -10,7 +10,6 @@ from pathlib import Path
 
 from scripts.jobs.plan import Plan
 from scripts.study import comparisons, plots, tables
-from scripts.study.comparisons import Comparison
 from scripts.study.items import Row
 from scripts.study.tables import AVERAGE, Cell, Line, Table, line_cells, read_line
 from toolkit.common.files import write_text
@@ -21,12 +20,11 @@ from trainers.engine.results import parsed_lines
 from .planner import Results, Runs
 from .suite import Suite
 
-# (protocol, method, label, column of the table) -> percent
-Published = dict[tuple[str, str, str, str], float]
+# (protocol, method, label) -> percent on average
+Published = dict[tuple[str, str, str], float]
 Scores = dict[int, dict[str, float]]  # seed -> task -> percent
 
 PUBLISHED = Path(__file__).with_name("published.yaml")
-BASE_NEW_H = ("base", "new", "H")
 ZERO_SHOT = "zero-shot CLIP"
 TITLES = {
     "base2new": "Base-to-new generalisation",
@@ -69,9 +67,8 @@ def build(suite: Suite, results: Results, folder: Path, published: Published) ->
         lines = with_harmonic_means(lines)
     for line in lines:
         method, label = (*line.labels, "")[:2]
-        for column, cell in line.cells.items():
-            paper = published.get((protocol, method, label, column))
-            line.cells[column] = replace(cell, paper=paper)
+        paper = published.get((protocol, method, label))
+        line.cells[AVERAGE] = replace(line.cells[AVERAGE], paper=paper)
     names = ("method", LABELS[protocol]) if protocol in LABELS else ("method",)
     about = (protocol, TITLES[protocol], names, (AVERAGE, *columns))
     return Table(*about, lines, digits=2, averaged=len(averaged))
@@ -139,7 +136,7 @@ def _harmonic_scores(base: Line, new: Line) -> Scores:
     return scores
 
 
-def compare_methods(table: Table, averaged: Sequence[str]) -> list[Comparison]:
+def compare_methods(table: Table, averaged: Sequence[str]) -> list[dict]:
     """Return paired tests of every two methods with the same second label."""
     by_label: dict[str, list[Line]] = defaultdict(list)
     for line in table.lines:
@@ -166,16 +163,10 @@ def published_values(suite: str, backbone: str) -> Published:
     if (suite, backbone) != ("coop", "ViT-B/16"):
         return {}
     found: Published = {}
-    content = read_yaml(PUBLISHED)
-    for method, numbers in content["base2new"].items():
-        for label, percent in zip(BASE_NEW_H, numbers, strict=True):
-            found["base2new", method, label, AVERAGE] = percent
-    for protocol in ("crossdataset", "domain"):
-        for method, percent in content[protocol].items():
-            found[protocol, method, "", AVERAGE] = percent
-    for method, averages in content["fewshot"].items():
-        for shots, percent in averages.items():
-            found["fewshot", method, str(shots), AVERAGE] = percent
+    for protocol, by_method in read_yaml(PUBLISHED).items():
+        for method, averages in by_method.items():
+            for label, percent in averages.items():
+                found[protocol, method, str(label)] = percent
     return found
 
 

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from scripts.jobs import execution
 from scripts.jobs.plan import Plan
+from toolkit.common.cli import command_parser
 from toolkit.common.text import naming
 
 from . import methods, protocol
@@ -33,9 +34,7 @@ NO_PROMPT = "a trainer for Dassl alone leaves no prompt that is scored on other 
 
 def arguments() -> argparse.ArgumentParser:
     """Return the command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m scripts.study", description=__doc__.splitlines()[0]
-    )
+    parser = command_parser("scripts.study", __doc__)
     add = parser.add_argument
     text = f"all, or some of {', '.join(protocol.ITEMS)}"
     add("items", nargs="+", metavar="ITEM", help=text)
