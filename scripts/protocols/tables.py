@@ -79,19 +79,16 @@ def read_scores(results: Results, folder: Path) -> dict[tuple[str, str], Scores]
 
     Plain CLIP comes first, from the records of the first method that has its score.
     """
-    first, _ = next(iter(results.runs))
-    labels = [label for method, label in results.runs if method == first]
+    _, first = next(iter(results.runs))
+    is_fewshot = results.protocol == "fewshot"  # the same at each number of shots
     scores: dict[tuple[str, str], Scores] = {}
-    for label in labels:
-        by_seed: Scores = {}
-        for (_, one), runs in results.runs.items():
-            if one == label:
-                for seed, by_task in _read(runs, folder, "zero_shot").items():
-                    by_seed[seed] = by_task | by_seed.get(seed, {})
-        if results.protocol == "fewshot":  # the same at each number of shots
-            scores[ZERO_SHOT, "0"] = by_seed
-            break
-        scores[ZERO_SHOT, label] = by_seed
+    for (_, label), runs in results.runs.items():
+        if is_fewshot and label != first:
+            continue
+        key = (ZERO_SHOT, "0" if is_fewshot else label)
+        by_seed = scores.setdefault(key, {})
+        for seed, by_task in _read(runs, folder, "zero_shot").items():
+            by_seed[seed] = by_task | by_seed.get(seed, {})
     for key, runs in results.runs.items():
         scores[key] = _read(runs, folder, "score")
     return scores
