@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import scaled_dot_product_attention
+from torch.nn.functional import pad, scaled_dot_product_attention
 from torch.utils.checkpoint import checkpoint
 
 from prompting.blocks import are_standard, attention_output_and_mlp, qkv
@@ -182,9 +182,8 @@ def _run_block(
 ) -> Tensor:
     """Return the block's output (B, L, width), or only (B, 1, width), which is read."""
     if class_token_only:
-        class_token = x[:, :1]
         q, k, v = qkv(block, x[:, :1], x)
-        x = class_token
+        x = x[:, :1]
     else:
         q, k, v = qkv(block, x)
     return attention_output_and_mlp(block, x, scaled_dot_product_attention(q, k, v))
@@ -193,10 +192,9 @@ def _run_block(
 def _with_unrotated(rotation: Tensor, n_ctx: int) -> Tensor:
     """Return sines and cosines behind those of n_ctx tokens without a position."""
     sines, cosines = rotation.chunk(2, -1)
-    zeros = torch.zeros_like(sines[:1]).expand(n_ctx, -1)
-    ones = torch.ones_like(cosines[:1]).expand(n_ctx, -1)
-    sines = torch.cat([zeros, sines])
-    cosines = torch.cat([ones, cosines])
+    before = (0, 0, n_ctx, 0)
+    sines = pad(sines, before)
+    cosines = pad(cosines, before, value=1.0)
     return torch.cat([sines, cosines], dim=-1)
 
 

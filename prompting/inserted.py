@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from prompting.blocks import attention_output_and_mlp, qkv
+from prompting.text_tower import project_text
 from prompting.tokens import TokenBatch
 
 if TYPE_CHECKING:
@@ -41,13 +42,14 @@ class Insertion(NamedTuple):
 def encode_inserted_text(
     clip: CLIP, batch: TokenBatch, vectors: Tensor, insertion: Insertion
 ) -> Tensor:
-    """Return end tokens (B, width) after ln_final, with vectors (blocks, n_ctx, width)."""
+    """Return text features (B, d), not normalised, with vectors (blocks, n_ctx, width)."""
     with torch.no_grad():
         x = clip.token_embedding(batch.ids)
         x = x + clip.positional_embedding[: x.shape[1]]
     x = _run_blocks(clip.transformer.resblocks, x, vectors, insertion, causal=True)
     rows = torch.arange(len(x), device=x.device)
-    return clip.ln_final(x[rows, batch.ends + vectors.shape[1]])
+    x = clip.ln_final(x[rows, batch.ends + vectors.shape[1]])
+    return project_text(clip, x)
 
 
 def encode_inserted_images(

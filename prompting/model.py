@@ -4,7 +4,7 @@ make together.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -38,7 +38,6 @@ from prompting.text_tower import (
     check_text_tower,
     encode_prefix,
     encode_tokens,
-    project_text,
     sees_padding,
 )
 from prompting.tokens import (
@@ -249,10 +248,10 @@ class PromptedCLIP(nn.Module):
     ) -> Tensor:
         """Return features (C, d) of one sentence a class with inserted vectors."""
         batches = self._sentence_tokens(classes, templates)
-        text, features = given(contexts.text), []
+        vectors = given(contexts.text), contexts.insertion
+        features = []
         for batch in batches:
-            ends = encode_inserted_text(self.clip, batch, text, contexts.insertion)
-            features.append(project_text(self.clip, ends))
+            features.append(encode_inserted_text(self.clip, batch, *vectors))
         return unit(in_order(features, batches))
 
     def check_classes(
@@ -281,8 +280,7 @@ class PromptedCLIP(nn.Module):
         sentences = []
         for template in templates:
             sentences += [template.replace("{}", plain_name(name)) for name in classes]
-        batches = tokenize_sentences(self.tokenizer, sentences, *self._token_limits())
-        return [batch.to(self.clip.logit_scale.device) for batch in batches]
+        return self._tokenize(tokenize_sentences, sentences)
 
     def _encode_batches(
         self,
@@ -363,11 +361,15 @@ class PromptedCLIP(nn.Module):
         self.clip.eval()
         return self
 
-    def _token_limits(self) -> tuple[int, bool, int]:
-        """Return the last arguments of `tokenize_prompts` and `tokenize_sentences`."""
+    def _tokenize(
+        self, tokenize: Callable[..., list[TokenBatch]], *arguments
+    ) -> list[TokenBatch]:
+        """Return the result of `tokenize_prompts` or `tokenize_sentences` on the device."""
         length = self.clip.positional_embedding.shape[0]
-        max_tokens = self._limit(self.max_tokens, MAX_TOKENS)
-        return length, self.trim_padding, max_tokens
+        most = self._limit(self.max_tokens, MAX_TOKENS)
+        limits = length, self.trim_padding, most
+        batches = tokenize(self.tokenizer, *arguments, *limits)
+        return [batch.to(self.clip.logit_scale.device) for batch in batches]
 
     def _limit(self, value: int | None, by_device: dict[str, int]) -> int:
         if value is not None:
@@ -387,13 +389,9 @@ class PromptedCLIP(nn.Module):
     def _name_tokens(
         self, names: tuple[str, ...], n_ctx: int, position: str
     ) -> list[TokenBatch]:
+        @torch.inference_mode(False)
         def make() -> list[TokenBatch]:
-            limits = self._token_limits()
-            with torch.inference_mode(False):
-                batches = tokenize_prompts(
-                    self.tokenizer, names, n_ctx, position, *limits
-                )
-                return [batch.to(self.clip.logit_scale.device) for batch in batches]
+            return self._tokenize(tokenize_prompts, names, n_ctx, position)
 
         key = (names, n_ctx, position)
         return self._tokens.get(key, len(names), make)

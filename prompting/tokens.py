@@ -106,21 +106,11 @@ def tokenize_prompts(
     the first class that does not fit.
     """
     names = [_tokenize_name(tokenizer, plain_name(classname)) for classname in classes]
+    texts = [f"{classname!r} with {n_ctx} context vectors" for classname in classes]
     before = {"front": 0, "middle": n_ctx // 2, "end": n_ctx}[position]
-    start = _start_tokens(tokenizer)
-    for classname, (_, tokens) in zip(classes, names, strict=True):
-        _check_length(
-            f"{classname!r} with {n_ctx} context vectors",
-            len(start) + n_ctx + len(tokens) + 1,
-            context_length,
-        )
-    lengths = [n_ctx - before + len(tokens) + 1 for _, tokens in names]
-    length = None
-    if not trim_padding:
-        length = context_length
-        lengths = [length - before - len(start)] * len(names)
-    groups = _group_by_length(lengths, max_tokens)
-    return _batches(tokenizer, names, groups, n_ctx, before, length)
+    shared = len(_start_tokens(tokenizer)) + before
+    limits = shared, context_length, trim_padding, max_tokens
+    return _batches(tokenizer, names, texts, n_ctx, before, *limits)
 
 
 def tokenize_sentences(
@@ -136,17 +126,10 @@ def tokenize_sentences(
     Raises ValueError naming the first sentence that does not fit.
     """
     encoded = [tokenizer.encode(sentence) for sentence in sentences]
-    start = _start_tokens(tokenizer)
-    lengths = [len(start) + len(tokens) + 1 for tokens in encoded]
-    for sentence, taken in zip(sentences, lengths, strict=True):
-        _check_length(repr(sentence), taken, context_length)
-    length = None
-    if not trim_padding:
-        length = context_length
-        lengths = [length] * len(encoded)
     names = [(len(tokens), tokens) for tokens in encoded]
-    groups = _group_by_length(lengths, max_tokens)
-    return _batches(tokenizer, names, groups, 0, 0, length)
+    texts = list(map(repr, sentences))
+    limits = context_length, trim_padding, max_tokens
+    return _batches(tokenizer, names, texts, 0, 0, 0, *limits)
 
 
 def words_to_context(clip: CLIP, tokenizer: Tokenizer, text: str) -> Tensor:
@@ -173,24 +156,39 @@ def _start_tokens(tokenizer: Tokenizer) -> list[int]:
 def _batches(
     tokenizer: Tokenizer,
     names: list[tuple[int, list[int]]],
-    groups: list[list[int]],
+    texts: list[str],
     n_ctx: int,
     before: int,
-    length: int | None,
+    shared: int,
+    context_length: int,
+    trim_padding: bool,
+    max_tokens: int,
 ) -> list[TokenBatch]:
-    """Return the sequences of each group of names, of its longest without `length`.
+    """Return the sequences of names in batches of similar length.
 
-    names: see `_tokenize_name`. before: the number of slots before the name.
+    names: see `_tokenize_name`. texts: the names in messages. before: the number of
+    slots before the name. shared: the number of first tokens that do not count.
     """
     start = _start_tokens(tokenizer)
+    added = len(start) + n_ctx + 1
+    lengths = [len(tokens) + added for _, tokens in names]
+    for text, length in zip(texts, lengths, strict=True):
+        if length > context_length:
+            raise ValueError(
+                f"{text} takes {length} tokens; the text tower takes at most {context_length}"
+            )
+    if not trim_padding:
+        lengths = [context_length] * len(names)
     padding = getattr(tokenizer, "pad_token_id", 0)
     batches = []
-    for rows in groups:
+    counted = [length - shared for length in lengths]
+    for rows in _group_by_length(counted, max_tokens):
         # tokens of the name itself
         covered = torch.tensor([names[row][0] for row in rows])[:, None]
         filled, padded = _pad([names[row][1] for row in rows])
         ends = len(start) + n_ctx + filled.sum(1)
-        ids = torch.full((len(rows), length or int(ends.max()) + 1), padding)
+        length = max(lengths[row] for row in rows)
+        ids = torch.full((len(rows), length), padding)
         ids[:, : len(start)] = torch.tensor(start, dtype=torch.long)
         ids.scatter_(1, ends[:, None], tokenizer.eot_token_id)
         column = len(start) + torch.arange(padded.shape[1])
@@ -248,10 +246,3 @@ def _group_by_length(lengths: list[int], max_tokens: int) -> list[list[int]]:
         filled += lengths[index]
     groups.append(sorted(group))
     return groups
-
-
-def _check_length(text: str, tokens: int, context_length: int) -> None:
-    if tokens > context_length:
-        raise ValueError(
-            f"{text} takes {tokens} tokens; the text tower takes at most {context_length}"
-        )

@@ -151,6 +151,10 @@ def test_the_wheel_holds_the_two_packages_and_what_they_need(fresh):
             "prompting/pocket/model.safetensors",
             "prompting/serve/page.html",
             "prompting/commands.yaml",
+            "prompting/backbones/aliases.yaml",
+            "prompting/backbones/openai.yaml",
+            "prompting/backbones/transformers.yaml",
+            "prompting/checkpoints/official_names.yaml",
             "prompting/model_card.md",
             "elevater_eval/tasks.json",
         }

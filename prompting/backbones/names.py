@@ -5,19 +5,10 @@ from pathlib import Path
 
 from prompting.backbones import hub_models
 from prompting.backbones.weights import SUFFIXES
+from toolkit.common.structured import read_yaml
 
 LOCAL_PREFIX = "local-dir:"
-ALIASES = {
-    "RN50": "RN50",
-    "RN101": "RN101",
-    "RN50x4": "RN50x4",
-    "RN50x16": "RN50x16",
-    "RN50x64": "RN50x64",
-    "ViT-B/32": "ViT-B-32",
-    "ViT-B/16": "ViT-B-16",
-    "ViT-L/14": "ViT-L-14",
-    "ViT-L/14@336px": "ViT-L-14-336",
-}
+ALIASES: dict[str, str] = read_yaml(Path(__file__).with_name("aliases.yaml"))
 
 
 def is_path(name: str) -> bool:

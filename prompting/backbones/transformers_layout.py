@@ -12,58 +12,18 @@ from torch import Tensor
 
 from prompting.backbones.weights import read_state_dict
 from prompting.tokens import clip_tokenizer
-from toolkit.common.structured import read_json
+from toolkit.common.structured import read_json, read_yaml
 
 CONFIG = "config.json"
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 PREPROCESSING = "preprocessor_config.json"
 TOKENIZERS = ("vocab.json", "tokenizer.json")
 ACTIVATIONS = {"quick_gelu": "QuickGELU", "gelu": "GELU"}
-_SHARED_DEFAULTS = {
-    "num_hidden_layers": 12,
-    "hidden_act": "quick_gelu",
-    "layer_norm_eps": 1e-5,
-}
-_TEXT_DEFAULTS = {
-    **_SHARED_DEFAULTS,
-    "vocab_size": 49408,
-    "hidden_size": 512,
-    "intermediate_size": 2048,
-    "num_attention_heads": 8,
-    "max_position_embeddings": 77,
-    "eos_token_id": 49407,
-}  # of transformers' CLIPTextConfig: a config.json may leave these values out
-_VISION_DEFAULTS = {
-    **_SHARED_DEFAULTS,
-    "hidden_size": 768,
-    "intermediate_size": 3072,
-    "num_attention_heads": 12,
-    "image_size": 224,
-    "patch_size": 32,
-}
+_TABLES = read_yaml(Path(__file__).with_name("transformers.yaml"))
 # the eos_token_id of older files: the result is read at the highest token id, which is
 # CLIP's end token
 _HIGHEST_ID = 2
 _RESAMPLE = {0: "nearest", 2: "bilinear", 3: "bicubic"}  # Pillow's numbers
-_NAMES = {
-    "text_model.embeddings.token_embedding.": "token_embedding.",
-    "text_model.embeddings.position_embedding.weight": "positional_embedding",
-    "text_model.encoder.layers.": "transformer.resblocks.",
-    "text_model.final_layer_norm.": "ln_final.",
-    "text_projection.weight": "text_projection",
-    "vision_model.embeddings.class_embedding": "visual.class_embedding",
-    "vision_model.embeddings.patch_embedding.": "visual.conv1.",
-    "vision_model.embeddings.position_embedding.weight": "visual.positional_embedding",
-    "vision_model.encoder.layers.": "visual.transformer.resblocks.",
-    "vision_model.pre_layrnorm.": "visual.ln_pre.",
-    "vision_model.post_layernorm.": "visual.ln_post.",
-    "visual_projection.weight": "visual.proj",
-    ".self_attn.out_proj.": ".attn.out_proj.",
-    ".layer_norm1.": ".ln_1.",
-    ".layer_norm2.": ".ln_2.",
-    ".mlp.fc1.": ".mlp.c_fc.",
-    ".mlp.fc2.": ".mlp.c_proj.",
-}  # parts of names -> open_clip's
 _JOINED = re.compile(r"\.(position_ids|[kv]_proj\.(weight|bias))$")  # ends of names
 
 
@@ -80,8 +40,8 @@ def read_config(path: Path) -> dict:
         if kind in ("siglip", "siglip2"):
             message += ". SigLIP is read in open_clip's form, such as hf-hub:timm/ViT-B-16-SigLIP"
         raise ValueError(message)
-    text = _tower(given, "text_config", _TEXT_DEFAULTS, path)
-    vision = _tower(given, "vision_config", _VISION_DEFAULTS, path)
+    text = _tower(given, "text_config", _TABLES["text"], path)
+    vision = _tower(given, "vision_config", _TABLES["vision"], path)
     activation = text["hidden_act"]
     if activation not in ACTIVATIONS or vision["hidden_act"] != activation:
         raise ValueError(
@@ -140,7 +100,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
             value = torch.cat([state[part] for part in parts])
         elif name in ("text_projection.weight", "visual_projection.weight"):
             value = value.T.contiguous()
-        for old, new in _NAMES.items():
+        for old, new in _TABLES["names"].items():
             name = name.replace(old, new)
         renamed[name] = value
     return renamed

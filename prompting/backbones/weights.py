@@ -16,6 +16,7 @@ from prompting.backbones.torchscript import is_torchscript, read_torchscript
 from prompting.checkpoints.tensors import check_finite, check_sizes
 from toolkit.common import unpickle
 from toolkit.common.files import require_data
+from toolkit.common.structured import read_yaml
 from toolkit.common.text import first_line, some
 
 if TYPE_CHECKING:
@@ -30,24 +31,7 @@ AS_WEIGHTS = (
 )
 # numbers beside the weights in OpenAI's archives
 _SIZES = ("input_resolution", "context_length", "vocab_size")
-_NEEDED = (
-    "visual.conv1.weight",
-    "text_projection",
-    "token_embedding.weight",
-    "positional_embedding",
-    "ln_final.weight",
-    "logit_scale",
-)
-_DIMENSIONS = {
-    "visual.conv1.weight": 4,
-    "visual.positional_embedding": 2,
-    "visual.attnpool.positional_embedding": 2,
-    "visual.layer1.0.conv1.weight": 4,
-    "text_projection": 2,
-    "token_embedding.weight": 2,
-    "positional_embedding": 2,
-    "ln_final.weight": 1,
-}  # of the tensors whose sizes tell the architecture
+_LAYOUT = read_yaml(Path(__file__).with_name("openai.yaml"))
 # of open_clip's class CLIP, after the "text." that models with a tower of timm have
 _TEXT_TOWER = (
     "text.text_projection",
@@ -174,9 +158,10 @@ def build_from_openai_layout(state: dict[str, Tensor], source: str) -> CLIP:
             "model that it was trained from as the backbone and the file as its pretrained weights"
         )
     state = _without_text_prefix(state)
-    missing = [name for name in _NEEDED if name not in state]
+    needed = _LAYOUT["needed"]
+    missing = [name for name in needed if name not in state]
     others = [name for name in state if not name.startswith(_PREFIXES)]
-    unexpected = [name for name in others if name not in _NEEDED + _SIZES]
+    unexpected = [name for name in others if name not in {*needed, *_SIZES}]
     if missing or unexpected:
         advice = "it holds no CLIP, which has an image and a text tower"
         if any(name.startswith("visual.") for name in state):
@@ -199,7 +184,7 @@ def openai_config(state: dict[str, Tensor], source: str) -> dict:
 
     Raise ValueError if they imply none.
     """
-    for name, count in _DIMENSIONS.items():
+    for name, count in _LAYOUT["dimensions"].items():
         if name not in state:
             continue
         shape = tuple(state[name].shape)

@@ -245,11 +245,9 @@ def checkpoint_path(directory: str | Path, epoch: int | None = None) -> str:
     wanted = "model-best.pth.tar" if epoch is None else f"model.pth.tar-{epoch}"
     if wanted in present:
         return os.path.join(folder, wanted)
-    epochs = []
-    for name in present:
-        found = re.fullmatch(r"model\.pth\.tar-(\d+)", name)
-        if found:
-            epochs.append(int(found[1]))
+    numbered = re.compile(r"model\.pth\.tar-(\d+)").fullmatch
+    found = filter(None, map(numbered, present))
+    epochs = [int(match[1]) for match in found]
     if epoch is None and epochs:
         return os.path.join(folder, f"model.pth.tar-{max(epochs)}")
     message = f"no checkpoint {os.path.join(folder, wanted)}"

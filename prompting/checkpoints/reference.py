@@ -9,6 +9,7 @@ Of the reference MVLPT, CoOp, KgCoOp and ProGrad the vectors enter as `TextPromp
 import itertools
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -19,58 +20,13 @@ from prompting.name_aware import SoftCPTPrompt, TCPPrompt
 from prompting.prompts import Prompt, TextPrompt, VisualPrompt
 from prompting.representation import MMRLPrompt
 from prompting.unified import UnifiedPrompt
+from toolkit.common.structured import read_yaml
 from toolkit.common.text import some
 
 State = dict[str, Tensor]
 
 BUFFERS = ("token_prefix", "token_suffix")  # the class names' embeddings
-_TEXT_BLOCK = "text_encoder.transformer.resblocks.{}.VPT_shallow"
-_IMAGE_FIRST = "image_encoder.VPT"
-_IMAGE_BLOCK = "image_encoder.transformer.resblocks.{}.VPT_shallow"
-_DEEP_MAPS = "prompt_learner.compound_prompt_projections.{}."
-# ours, of which each layer is a row or, with {}, a tensor -> the official names of the
-# first layer and of the others, and the number of the second
-_IVLP_LAYERS = {
-    "text": ("prompt_learner.ctx", _TEXT_BLOCK, 1),
-    "visual": (_IMAGE_FIRST, _IMAGE_BLOCK, 1),
-}
-_MAPLE_LAYERS = {
-    "text": ("prompt_learner.ctx", "prompt_learner.compound_prompts_text.{}", 0),
-    "projections.{}.weight": ("prompt_learner.proj.weight", f"{_DEEP_MAPS}weight", 0),
-    "projections.{}.bias": ("prompt_learner.proj.bias", f"{_DEEP_MAPS}bias", 0),
-}
-_TCP_NAMES = {  # pattern of ours -> official
-    r"class_map\.(.*)": r"prompt_learner.meta_net.\1",
-    r"ctx": r"prompt_learner.ctx",
-}
-_MMRL_NAMES = {
-    r"tokens": r"representation_learner.compound_rep_tokens",
-    r"text_maps\.(\d+\..*)": r"representation_learner.compound_rep_tokens_r2tproj.\1",
-    r"image_maps\.(\d+\..*)": r"representation_learner.compound_rep_tokens_r2vproj.\1",
-    r"text_maps\.weight": r"representation_learner.srra_r2tproj.weight",
-    r"image_maps\.weight": r"representation_learner.srra_r2vproj.weight",
-    r"text_maps\.([A-Za-z]+)\.(\d+)": r"representation_learner.srra_r2tproj.srra.\2.\1",
-    r"image_maps\.([A-Za-z]+)\.(\d+)": r"representation_learner.srra_r2vproj.srra.\2.\1",
-    r"projection": r"image_encoder.proj_rep",
-    r"projection_a": r"image_encoder.A",
-    r"projection_b": r"image_encoder.B",
-}
-_SOFTCPT_NAMES = {
-    "task_ctx": "task_prompt_learner.ctx",
-    "class_ctx": "class_prompt_learner.ctx",
-    "projection": "prompt_gen.proj",
-}
-_PREFIXES = {  # of the reference MVLPT -> ours
-    "ctx": "text.ctx",
-    "vpt_embeddings": "visual.embeddings",
-    "vpt_embeddings_deep": "visual.embeddings_deep",
-    "vpt_proj.": "visual.proj.",
-    "mvlpt_proj_ctx_coop_pre.": "text_pre.",
-    "mvlpt_proj_ctx_coop_post.": "text_post.",
-    "mvlpt_proj_ctx_vpt_pre.": "visual_pre.",
-    "mvlpt_proj_ctx_vpt_post.": "visual_post.",
-    "mvlpt_proj.": "mixer.",
-}
+_TABLES = read_yaml(Path(__file__).with_name("official_names.yaml"))
 
 
 def is_maple(state: State) -> bool:
@@ -96,14 +52,14 @@ def rename(state: State) -> State:
         if name not in BUFFERS:
             state[current_name(name)] = value.float()
     if is_maple(state):
-        return _rename_layers(state, _MAPLE_LAYERS)
+        return _rename_layers(state, _TABLES["layers"]["maple"])
     if is_ivlp(state):
-        return _rename_layers(state, _IVLP_LAYERS)
+        return _rename_layers(state, _TABLES["layers"]["ivlp"])
     is_unified = "ctx" in state and "vpt_embeddings" in state
     renamed: State = {}
     unknown = []
     for name, value in state.items():
-        ours = _translate(name, _PREFIXES)
+        ours = _translate(name, _TABLES["prefixes"])
         if ours is None:
             unknown.append(name)
             continue
@@ -152,7 +108,7 @@ def _stack(layers: list[Tensor]) -> Tensor:
     return torch.stack(layers)
 
 
-def _rename_layers(state: State, layers: dict[str, tuple[str, str, int]]) -> State:
+def _rename_layers(state: State, layers: dict) -> State:
     renamed = {}
     for ours, official in layers.items():
         names = map(current_name, _layer_names(*official))
@@ -162,7 +118,7 @@ def _rename_layers(state: State, layers: dict[str, tuple[str, str, int]]) -> Sta
             renamed[ours] = _stack(values)
         elif "{}" in ours and not values:
             raise ValueError(f"MaPLe's {current_name(official[0])} is missing")
-        elif values:
+        else:
             for number, value in enumerate(values):
                 renamed[ours.format(number)] = value
     _check_unknown(list(state))
@@ -195,16 +151,14 @@ def prompt_from_reference(
             parts[name.removeprefix("text.").removeprefix("visual.")] = value
         text = _text_prompt(parts, position, fixed_words)
         visual = _visual_prompt(parts, patch_size)
-        if text is not None and visual is not None:
-            prompt = _unified_prompt(state, text, visual, heads, theta)
-        elif text is not None:
-            prompt = text
-        elif visual is not None:
-            prompt = visual
-        else:
+        either = text or visual
+        if either is None:
             raise ValueError(
                 "no prompt: neither ctx nor vpt_embeddings is among the tensors"
             )
+        prompt = either
+        if text and visual:
+            prompt = _unified_prompt(state, text, visual, heads, theta)
     load_state(prompt, state)
     return prompt
 
@@ -272,10 +226,11 @@ def _deep_prompt(state: State, fixed_words: str) -> Prompt:
     text = (n_text, width, layers)
     if "visual" not in state:
         return IVLPPrompt(*text, 0, 0, 0, fixed_words=fixed_words)
-    _check_axes(_IMAGE_FIRST, state["visual"][0], (2,))
-    visual_layers, n_visual, image_width = state["visual"].shape
-    visual = (n_visual, image_width, visual_layers)
-    return IVLPPrompt(*text, *visual, fixed_words=fixed_words)
+    visual = state["visual"]
+    _check_axes("image_encoder.VPT", visual[0], (2,))
+    visual_layers, n_visual, image_width = visual.shape
+    image = (n_visual, image_width, visual_layers)
+    return IVLPPrompt(*text, *image, fixed_words=fixed_words)
 
 
 def to_reference(prompt: Prompt) -> State:
@@ -295,20 +250,16 @@ def official_names(prompt: Prompt, state: State) -> State:
 
     Raises ValueError for a prompt that no official implementation has.
     """
-    if isinstance(prompt, IVLPPrompt):
-        return _official_layers(state, _IVLP_LAYERS)
-    if isinstance(prompt, MaPLePrompt):
-        return _official_layers(state, _MAPLE_LAYERS)
-    if isinstance(prompt, TCPPrompt):
-        return _official_names(state, _TCP_NAMES)
-    if isinstance(prompt, MMRLPrompt):
-        return _official_names(state, _MMRL_NAMES)
-    if isinstance(prompt, SoftCPTPrompt):
-        return _official_names(state, _SOFTCPT_NAMES)
+    for deep in (IVLPPrompt, MaPLePrompt):
+        if isinstance(prompt, deep):
+            return _official_layers(state, _TABLES["layers"][deep.kind])
+    for kind in (TCPPrompt, MMRLPrompt, SoftCPTPrompt):
+        if isinstance(prompt, kind):
+            return _official_names(state, _TABLES["names"][kind.kind])
     prefixes = {TextPrompt: "text.", VisualPrompt: "visual.", UnifiedPrompt: ""}
     if type(prompt) not in prefixes:
         raise ValueError(f"the reference has no {prompt.kind!r} prompt")
-    official = {ours: name for name, ours in _PREFIXES.items()}
+    official = {ours: name for name, ours in _TABLES["prefixes"].items()}
     renamed = {}
     for name, value in state.items():
         known = _translate(prefixes[type(prompt)] + name, official)
@@ -318,7 +269,7 @@ def official_names(prompt: Prompt, state: State) -> State:
     return renamed
 
 
-def _official_layers(state: State, layers: dict[str, tuple[str, str, int]]) -> State:
+def _official_layers(state: State, layers: dict) -> State:
     renamed = {}
     for ours, official in layers.items():
         values = list(state.get(ours, ()))

@@ -24,7 +24,7 @@ import uvicorn
 from fastapi import FastAPI, HTTPException, Request
 from fastapi.responses import HTMLResponse
 from PIL import Image
-from starlette.datastructures import FormData, UploadFile
+from starlette.datastructures import FormData, Headers, UploadFile
 from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import ClientDisconnect
@@ -282,7 +282,9 @@ class BodyLimits:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
-            receive = self._limited(receive, _content_length(scope))
+            # h11 has checked that it is a number
+            length = Headers(scope=scope).get("content-length", 0)
+            receive = self._limited(receive, int(length))
         await self.app(scope, receive, send)
 
     def _limited(self, receive: Receive, declared: int) -> Receive:
@@ -314,13 +316,6 @@ class BodyLimits:
             raise HTTPException(413, self.too_large, CLOSE)
 
         return limited
-
-
-def _content_length(scope: Scope) -> int:
-    for name, value in scope["headers"]:
-        if name == b"content-length":
-            return int(value)  # h11 has checked that it is a number
-    return 0
 
 
 class ImpatientProtocol(H11Protocol):
