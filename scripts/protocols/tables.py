@@ -11,7 +11,7 @@ from pathlib import Path
 from scripts.jobs.plan import Plan
 from scripts.study import comparisons, plots, tables
 from scripts.study.items import Row
-from scripts.study.tables import AVERAGE, Cell, Line, Table, line_cells, read_line
+from scripts.study.tables import AVERAGE, Cell, Line, Table, line_cells
 from toolkit.common.files import write_text
 from toolkit.common.structured import read_json, read_yaml
 from toolkit.common.text import csv_text, markdown_table
@@ -97,7 +97,8 @@ def read_scores(results: Results, folder: Path) -> dict[tuple[str, str], Scores]
 def _read(runs: Runs, folder: Path, column: str) -> Scores:
     """Return seed -> task -> percent of the runs that are there."""
     candidates = {cell: (name,) for cell, name in runs.items()}
-    return read_line(Row((), candidates, column), folder).scores
+    row = Row((), candidates, column)
+    return tables.read_line(row, folder).scores
 
 
 def with_harmonic_means(lines: Sequence[Line]) -> list[Line]:

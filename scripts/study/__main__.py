@@ -86,7 +86,7 @@ def _item_names(given: Sequence[str], known: Protocol) -> list[str]:
 
 def describe(known: Protocol, plan: Plan, items: Sequence[Item]) -> list[str]:
     """Return the plan as lines: runs of each item, and of all together."""
-    seeds = ", ".join(str(seed) for seed in known.seeds)
+    seeds = ", ".join(map(str, known.seeds))
     lines = [
         f"{known.suite}: {known.backbone}, seeds {seeds}, {', '.join(known.methods)}",
         "",

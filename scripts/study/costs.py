@@ -142,7 +142,8 @@ def _measure(backbone: str) -> list[dict]:
     from scripts.benchmarks import steps
 
     clip = steps.random_clip(ALIASES.get(backbone, backbone))
-    images = torch.randn(BATCH, 3, *steps.image_size(clip))
+    size = steps.image_size(clip)
+    images = torch.randn(BATCH, 3, *size)
     labels = torch.zeros(BATCH, dtype=torch.long)
     names = steps.source_names(CLASSES)
     rows = []
