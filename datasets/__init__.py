@@ -7,12 +7,11 @@ in.
 from __future__ import annotations
 
 import importlib
-import pkgutil
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import toolkit  # noqa: F401  (makes `dassl` importable)
-from toolkit.common import plugins
 from toolkit.common.suggest import nearest
 
 if TYPE_CHECKING:
@@ -45,16 +44,7 @@ def register_all() -> None:
     """
     from toolkit import plugin_files
 
-    dropped_in = []
-    for module in pkgutil.iter_modules(__path__):
-        name = f"{__name__}.{module.name}"
-        if module.ispkg or module.name in plugins.OURS["datasets"]:
-            importlib.import_module(name)
-        else:
-            dropped_in.append(name)
-    importlib.import_module("datasets.pocket.tasks")
-    for name in dropped_in:
-        plugin_files.import_dropped_in(name)
+    plugin_files.import_modules(sys.modules[__name__], "datasets.pocket.tasks")
     plugin_files.import_all(plugin_files.DATA_SETS)
 
 

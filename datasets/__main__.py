@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
-from toolkit.common.cli import FAILED, OK, NotDone, run_command
+from toolkit.common.cli import FAILED, OK, NotDone, command_parser, run_command
 from toolkit.common.text import printable, start_log
 
 from .catalog.entries import SUITES, Entry, entries, entry
@@ -37,10 +37,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m datasets",
-        description="The sets that tasks can be made from, and their files.",
-    )
+    text = "The sets that tasks can be made from, and their files."
+    parser = command_parser("datasets", text)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     def command(

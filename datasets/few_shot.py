@@ -17,7 +17,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from toolkit.common.files import write_text
+from toolkit.common.grouping import grouped
 from toolkit.common.structured import read_json
+from toolkit.common.text import naming
 
 from .task import Sample, Task
 
@@ -141,11 +143,8 @@ def sample_per_class(
     generator = random.Random(f"{task}-{seed}")
     sampled = []
     for samples, count in ((train, shots), (val, min(shots, VAL_SHOTS))):
-        groups: dict[int, list[Sample]] = {}
-        for item in samples:
-            groups.setdefault(item.label, []).append(item)
         chosen: list[Sample] = []
-        for group in groups.values():
+        for group in grouped(samples, lambda item: item.label).values():
             is_enough = len(group) >= count
             chosen += generator.sample(group, count) if is_enough else group
         sampled.append(chosen)
@@ -254,10 +253,8 @@ def replay_record(task: Task, record: Mapping, shots: int) -> None:
         listed = _find_listed(record, task.train_x)
         task.set_split(listed, [], None)
         return
-    try:
+    with naming(file):
         train, val = replay(record, task.train_x, task.val)
-    except ValueError as error:
-        raise ValueError(f"{file}: {error}") from None
     task.set_split(train, val, record.get("seed"))
 
 

@@ -34,9 +34,7 @@ def _run(options: argparse.Namespace) -> int | None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m elevater_eval", description="ELEVATER submissions and scores."
-    )
+    parser = cli.command_parser("elevater_eval", "ELEVATER submissions and scores.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     def command(name: str, run: Callable, summary: str) -> Callable:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from zipfile import is_zipfile
 
@@ -14,6 +14,7 @@ from elevater_eval.labels import Labels, order_note, read_labels
 from elevater_eval.merging import one_experiment, uneven_seeds
 from elevater_eval.reading import Sources, path_list, read_entries
 from elevater_eval.tasks import Root, TaskInfo, Tasks, load_tasks, members
+from toolkit.common.grouping import grouped
 from toolkit.common.suggest import nearest
 
 ROW_SUM_TOLERANCE = 1e-3
@@ -170,12 +171,12 @@ def leaderboard_gaps(
     on_track = [entry for entry in entries if entry.n_shot in TRACKS]
     off_track = [entry for entry in entries if entry.n_shot not in TRACKS]
     gaps = []
-    for group in _grouped(off_track, lambda entry: entry.n_shot):
+    for group in grouped(off_track, lambda one: one.n_shot).values():
         tracks = ", ".join(map(str, TRACKS))
         message = f"n_shot {group[0].n_shot} has no leaderboard track ({tracks}): {_names(group, entries)}"
         gaps.append((group[0].sources[0], message))
-    by_seeds = _grouped(on_track, lambda one: (one.n_shot, *sorted(one.rnd_seeds)))
-    for group in by_seeds:
+    by_seeds = grouped(on_track, lambda one: (one.n_shot, *sorted(one.rnd_seeds)))
+    for group in by_seeds.values():
         shots = group[0].n_shot
         seeds = sorted(group[0].rnd_seeds)
         if seeds != TRACKS[shots]:
@@ -199,15 +200,6 @@ def _missing_tasks(entries: Entries, tasks: Tasks) -> list[Gap]:
             message = f"{len(missing)} of the {len(wanted)} tasks of suite {suite!r} are missing: {', '.join(missing)}"
             gaps.append((entries[0].sources[0], message))
     return gaps
-
-
-def _grouped(
-    entries: Entries, key: Callable[[PredictionFile], object]
-) -> list[Entries]:
-    groups: dict[object, list[PredictionFile]] = {}
-    for entry in entries:
-        groups.setdefault(key(entry), []).append(entry)
-    return list(groups.values())
 
 
 def _names(group: Entries, entries: Entries) -> str:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from prompting.answers import Answer, Sorter, Writer
 from toolkit.common.class_names import require_distinct
-from toolkit.common.cli import NotDone, run_command
+from toolkit.common.cli import NotDone, command_parser, run_command
 from toolkit.common.files import read_names
 from toolkit.common.plugins import import_file
 from toolkit.common.structured import read_yaml
@@ -33,9 +33,7 @@ AT_ONCE = 1024  # images whose answers are written together
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of the commands; `args.run` is the function that does one."""
-    parser = argparse.ArgumentParser(
-        prog="python -m prompting", description="Use a learned prompt."
-    )
+    parser = command_parser("prompting", "Use a learned prompt.")
     commands = parser.add_subparsers(dest="command", required=True)
     table = read_yaml(Path(__file__).with_name("commands.yaml"))
     for run in (run_predict, run_serve, run_export, run_push, run_convert):

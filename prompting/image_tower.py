@@ -182,8 +182,9 @@ def _run_block(
 ) -> Tensor:
     """Return the block's output (B, L, width), or only (B, 1, width), which is read."""
     if class_token_only:
+        class_token = x[:, :1]
         q, k, v = qkv(block, x[:, :1], x)
-        x = x[:, :1]
+        x = class_token
     else:
         q, k, v = qkv(block, x)
     return attention_output_and_mlp(block, x, scaled_dot_product_attention(q, k, v))

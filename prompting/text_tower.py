@@ -55,7 +55,7 @@ def encode_prefix(clip: CLIP, batch: TokenBatch, contexts: Tensor) -> Prefix | N
         return None
     ids = batch.ids[:1, : batch.prefix]
     slots = batch.slots[:1, : batch.prefix]
-    x = _embed(clip, ids, slots, contexts[0], 0)
+    x = _embed(clip, ids, slots, contexts, 0)
     prefix = []
     for i, block in enumerate(blocks):
         if 0 < i < len(contexts):
@@ -83,10 +83,7 @@ def encode_tokens(
     """
     start = 0 if prefix is None else batch.prefix
     ids, slots = batch.ids[:, start:], batch.slots[:, start:]
-    first = None
-    if contexts is not None:
-        first = contexts[0]
-    x = _embed(clip, ids, slots, first, start)
+    x = _embed(clip, ids, slots, contexts, start)
     ends = batch.ends - start
     if clip.text_pool_type == "last":
         ends = torch.full_like(ends, x.shape[1] - 1)
@@ -112,23 +109,23 @@ def project_text(clip: CLIP, x: Tensor) -> Tensor:
 
 
 def _embed(
-    clip: CLIP, ids: Tensor, slots: Tensor, context: Tensor | None, start: int
+    clip: CLIP, ids: Tensor, slots: Tensor, contexts: Tensor | None, start: int
 ) -> Tensor:
-    """Return embeddings (B, L, width) of the tokens from `start`: words, contexts in
-    their slots, and positions.
+    """Return embeddings (B, L, width) of the tokens from `start`: words, contexts of the
+    first layer in their slots, and positions.
 
     In float32 if weights are.
     """
     with full_precision(ids):
         with torch.no_grad():
             x = clip.token_embedding(ids)
-            if context is not None:
+            if contexts is not None:
                 filled = slots.sum(-1, keepdim=True)
                 x = x * (1.0 - filled)
             end = start + x.shape[1]
             x = x + clip.positional_embedding[start:end]
-        if context is not None:
-            entering = slots.to(context.dtype) @ context
+        if contexts is not None:
+            entering = slots.to(contexts.dtype) @ contexts[0]
             x = x + entering.to(x.dtype)
     return x
 

@@ -19,7 +19,7 @@ from pathlib import Path
 import yaml
 
 from scripts.transfer.matrix import Matrix, read_square_matrix
-from toolkit.common.cli import run_command
+from toolkit.common.cli import command_parser, run_command
 from toolkit.common.files import write_text
 
 
@@ -42,9 +42,11 @@ def choose(matrix: Matrix, size: int, worst: bool = False) -> dict[str, list[str
     return groups
 
 
-def to_yaml(groups: dict[str, list[str]], comment: str) -> str:
-    """Return the YAML that `train.py --groups` takes."""
-    return f"# {comment}\n" + yaml.safe_dump(
+def to_yaml(matrix: Matrix, size: int, worst: bool = False) -> str:
+    """Return the groups of `choose` as the YAML that `train.py --groups` takes."""
+    order = "worst" if worst else "best"
+    groups = choose(matrix, size, worst)
+    return f"# {order} groups of {size}\n" + yaml.safe_dump(
         groups, sort_keys=False, default_flow_style=None, width=1000
     )
 
@@ -58,11 +60,7 @@ def write_groups(args: argparse.Namespace) -> None:
         )
     sizes = dict.fromkeys(map(int, parts))
     matrix = read_square_matrix(args.matrix)
-    order = "worst" if args.worst else "best"
-    texts = {}
-    for size in sizes:
-        groups = choose(matrix, size, args.worst)
-        texts[size] = to_yaml(groups, f"{order} groups of {size}")
+    texts = {size: to_yaml(matrix, size, args.worst) for size in sizes}
     separator = "---\n" if len(texts) > 1 else ""
     for size, text in texts.items():
         path = Path(args.output)
@@ -76,9 +74,7 @@ def write_groups(args: argparse.Namespace) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command line; exit code 2 and one line for wrong input."""
-    parser = argparse.ArgumentParser(
-        prog="python -m scripts.groups", description=__doc__.splitlines()[0]
-    )
+    parser = command_parser("scripts.groups", __doc__)
     add = parser.add_argument
     add("matrix", help="CSV of scores: a row a source, a column a target")
     order = parser.add_mutually_exclusive_group().add_argument

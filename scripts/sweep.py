@@ -25,15 +25,15 @@ from scripts.study import free_runs, plan_file
 from scripts.study.options import check_jobs, check_options
 from scripts.study.plan_file import PlanFile
 from scripts.study.running import run_jobs
+from toolkit.common.cli import command_parser
+from toolkit.common.text import naming
 
 log = logging.getLogger("sweep")
 
 
 def arguments() -> argparse.ArgumentParser:
     """Return the command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m scripts.sweep", description=__doc__.splitlines()[0]
-    )
+    parser = command_parser("scripts.sweep", __doc__)
     add = parser.add_argument
     text = "for example one of configs/sweeps"
     add("plan", type=Path, metavar="PLAN.yaml", help=text)
@@ -78,14 +78,12 @@ def run_study(content: PlanFile, args: argparse.Namespace) -> int:
 def run_entries(content: PlanFile, args: argparse.Namespace) -> int:
     """Run a plan of free runs."""
     execution.check(args)
-    try:
+    with naming(f"{args.plan.name}: options"):
         for entry in content.entries:
             for options in free_runs.expand(entry).values():
                 check_options(entry.methods, options, entry.backbone)
         plan, items = free_runs.plan_entries(content.entries)
         check_jobs(plan)
-    except ValueError as error:
-        raise ValueError(f"{args.plan.name}: options: {error}") from None
     counts = plan.counts()
     backbones = sorted({job.settings["backbone"] for job in plan})
     kinds = f"{counts['source']:,} source prompts, {counts['adaptation']:,} adaptations"

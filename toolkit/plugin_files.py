@@ -14,6 +14,7 @@ import hashlib
 import importlib
 import importlib.machinery
 import os
+import pkgutil
 import re
 import sys
 from collections.abc import Iterator, Sequence
@@ -203,8 +204,23 @@ def import_all(pattern: re.Pattern = REGISTERS) -> None:
             package(folder).import_file(path)
 
 
-def import_dropped_in(name: str) -> None:
-    """Import a user's module in trainers/ or datasets/; if it fails, only its users do."""
+def import_modules(parent: ModuleType, *others: str) -> None:
+    """Import the modules of trainers/ or datasets/, `others`, and then a user's."""
+    dropped_in = []
+    for module in pkgutil.iter_modules(parent.__path__):
+        name = f"{parent.__name__}.{module.name}"
+        if module.ispkg or module.name in plugins.OURS[parent.__name__]:
+            importlib.import_module(name)
+        else:
+            dropped_in.append(name)
+    for name in others:
+        importlib.import_module(name)
+    for name in dropped_in:
+        _import_dropped_in(name)
+
+
+def _import_dropped_in(name: str) -> None:
+    """Import a user's module; if it fails, only its users do."""
     if name in sys.modules:
         return
     folder = plugins.ROOT / name.partition(".")[0]

@@ -6,9 +6,9 @@ file in.
 
 import importlib
 import pkgutil
+import sys
 
 import toolkit  # noqa: F401  (makes `dassl` importable)
-from toolkit.common import plugins
 
 
 def register_all() -> None:
@@ -23,13 +23,5 @@ def register_all() -> None:
     datasets.register_all()
     for module in pkgutil.iter_modules(methods.__path__, f"{methods.__name__}."):
         importlib.import_module(module.name)
-    dropped_in = []
-    for module in pkgutil.iter_modules(__path__):
-        name = f"{__name__}.{module.name}"
-        if module.ispkg or module.name in plugins.OURS["trainers"]:
-            importlib.import_module(name)
-        else:
-            dropped_in.append(name)
-    for name in dropped_in:
-        plugin_files.import_dropped_in(name)
+    plugin_files.import_modules(sys.modules[__name__])
     plugin_files.import_all()

@@ -19,6 +19,7 @@ from typing import Any
 from datasets.io.index_files import leads_outside
 from datasets.io.split_names import split_of
 from toolkit.common.files import decode_text
+from toolkit.common.grouping import grouped
 from toolkit.common.image_files import find_image_files
 from toolkit.common.text import require_printable
 
@@ -103,11 +104,8 @@ def _warn_of_others(root: Path, rows: list[Row]) -> None:
 
 def split_rows(rows: list[Row]) -> list[Row]:
     """Return rows without splits with those that class folders would have."""
-    groups: dict[tuple[str, ...], list[Row]] = {}
-    for row in rows:
-        groups.setdefault(row.labels, []).append(row)
     splits: dict[str, str] = {}
-    for labels, group in groups.items():
+    for labels, group in grouped(rows, lambda row: row.labels).items():
         where = f"{group[0].where}: {'|'.join(labels)!r}"
         splits |= split_paths([row.key for row in group], where)
     return [replace(row, split=splits[row.key]) for row in rows]

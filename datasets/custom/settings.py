@@ -21,7 +21,7 @@ from datasets.catalog.names import DEFAULT_TEMPLATES
 from datasets.task import LABEL_KINDS, METRICS
 from toolkit.common.images import MODES
 from toolkit.common.structured import read_yaml
-from toolkit.common.suggest import nearest
+from toolkit.common.suggest import unknown
 from toolkit.common.text import require_printable
 
 SUFFIXES = (".yaml", ".yml")
@@ -69,9 +69,7 @@ def _parse(content: Any, path: Path) -> Settings:
     for key, value in content.items():
         where = f"{path}: {key}"
         if key not in KEYS:
-            raise ValueError(
-                f"{path}: unknown key {key!r}; the nearest is {nearest(key, KEYS)[0]!r}"
-            )
+            raise unknown(f"{path}: unknown key", key, KEYS)
         if key == "names":
             values[key] = _names(value, where)
         elif key == "templates":

@@ -25,6 +25,7 @@ from datasets.catalog import names
 from datasets.catalog.entries import SPLITS, Entry, entry
 from datasets.io.index_files import read_text
 from toolkit.common.files import write_text
+from toolkit.common.grouping import grouped
 
 log = logging.getLogger(__name__)
 
@@ -126,9 +127,7 @@ def split_rows(name: str, folder: str) -> dict[str, list[Row]]:
     generator = random.Random(name)
     splits: dict[str, list[Row]] = {"train": [], "val": [], "test": []}
     splits["test"] += lists[1] if len(lists) == 2 else []
-    groups: dict[int, list[Row]] = {}
-    for row in lists[0]:
-        groups.setdefault(row.label, []).append(row)
+    groups = grouped(lists[0], lambda row: row.label)
     for _, rows in sorted(groups.items()):
         generator.shuffle(rows)
         # CoOp rounds the fifth that goes to val

@@ -17,6 +17,7 @@ from datasets.catalog import names
 from datasets.catalog.entries import SPLITS, Entry
 from datasets.io.packed import PackedImage
 from toolkit.common.cli import NotDone
+from toolkit.common.grouping import grouped
 from toolkit.common.text import one_line
 
 from .copies import find_copy
@@ -164,9 +165,7 @@ def _caltech(folder: Path, split: str) -> list[Item]:
 def _eurosat(items: list[Item], split: str) -> list[Item]:
     """Return the split's images of each class: one of three disjoint samples."""
     generator = random.Random(0)
-    groups: dict[tuple[int, ...], list[Item]] = {}
-    for item in items:
-        groups.setdefault(item[1], []).append(item)
+    groups = grouped(items, lambda item: item[1])
     chosen = []
     for _, group in sorted(groups.items()):
         each = min(EUROSAT_EACH, len(group) // 3)

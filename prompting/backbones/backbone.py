@@ -64,10 +64,6 @@ def differences(stored: dict, used: dict) -> str:
     found = []
     for key, other in used.items():
         one = stored.get(key, other)
-        if isinstance(one, tuple):
-            one = list(one)
-        if isinstance(other, tuple):
-            other = list(other)
         if one != other:
             name = "resizing" if key == "crop" else key
             found.append(f"{name} {one}, not {other}")

@@ -10,11 +10,10 @@ one is above 1e-4, 2 for wrong input.
 
 from __future__ import annotations
 
-import argparse
 import sys
 from pathlib import Path
 
-from toolkit.common.cli import BAD_INPUT, FAILED, OK, fail
+from toolkit.common.cli import BAD_INPUT, FAILED, OK, command_parser, fail
 
 from . import METHODS
 
@@ -23,9 +22,7 @@ LIMIT = 1e-4
 
 def main(argv: list[str] | None = None) -> int:
     """Print the differences; return the exit code."""
-    parser = argparse.ArgumentParser(
-        prog="python -m scripts.parity", description="Compare with official numbers."
-    )
+    parser = command_parser("scripts.parity", "Compare with official numbers.")
     add = parser.add_argument
     names = ", ".join(METHODS)
     add("method", metavar="METHOD", choices=METHODS, type=str.lower, help=names)

@@ -13,7 +13,6 @@ Finished runs are reused.
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import re
@@ -29,7 +28,7 @@ from PIL import Image
 
 from datasets import pocket
 from datasets.pocket.suite import folder_of
-from toolkit.common.cli import run_command
+from toolkit.common.cli import command_parser, run_command
 from toolkit.common.files import atomic_folder
 from toolkit.common.structured import read_json, read_yaml, write_json
 from toolkit.common.text import counted
@@ -173,10 +172,8 @@ def compare(recipes: Recipes, out: Path) -> list[dict]:
 
 def main() -> int:
     """Compare the settings of a file, and write their gains as JSON."""
-    parser = argparse.ArgumentParser(
-        prog="python -m scripts.pocket.choose_recipe",
-        description="Compare settings of a trainer on the pocket's source tasks.",
-    )
+    text = "Compare settings of a trainer on the pocket's source tasks."
+    parser = command_parser("scripts.pocket.choose_recipe", text)
     parser.add_argument("recipes", type=Path, metavar="FILE.yaml")
     folder = Path("output") / "choose_recipe"
     parser.add_argument("--output-dir", type=Path, default=folder)

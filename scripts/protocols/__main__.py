@@ -22,7 +22,9 @@ from scripts.jobs.plan import Plan
 from scripts.study import methods
 from scripts.study.options import check_jobs, check_options
 from scripts.study.running import run_jobs, split_words, whole_numbers
-from toolkit.common.suggest import canonical, nearest
+from toolkit.common.cli import command_parser
+from toolkit.common.suggest import canonical, nearest, unknown
+from toolkit.common.text import naming
 from trainers.engine.config_values import parse
 
 from .planner import ProtocolPlanner, Results
@@ -33,9 +35,7 @@ log = logging.getLogger("protocols")
 
 def arguments() -> argparse.ArgumentParser:
     """Return the command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m scripts.protocols", description=__doc__.splitlines()[0]
-    )
+    parser = command_parser("scripts.protocols", __doc__)
     add = parser.add_argument
     text = f"all, or some of {', '.join(PROTOCOLS)}"
     add("protocols", nargs="+", metavar="PROTOCOL", help=text)
@@ -62,10 +62,8 @@ def plan_of(args: argparse.Namespace) -> tuple[Suite, Plan, list[Results]]:
         suite = replace(suite, backbone=args.backbone)
     names = _methods(args.trainer)
     options = _options(args.opts)
-    try:
+    with naming(f"{Path(args.suite).name}: options"):
         check_options(names, suite.options, suite.backbone)
-    except ValueError as error:
-        raise ValueError(f"{Path(args.suite).name}: options: {error}") from None
     check_options(names, options, suite.backbone)
     planner = ProtocolPlanner(
         suite,
@@ -85,9 +83,7 @@ def _protocols(chosen: Sequence[str]) -> list[str]:
     choices = ("all", *PROTOCOLS)
     for name in chosen:
         if name not in choices:
-            raise ValueError(
-                f"unknown protocol {name!r}; the nearest is {nearest(name, choices)[0]!r}"
-            )
+            raise unknown("unknown protocol", name, choices)
         names += PROTOCOLS if name == "all" else [name]
     return list(dict.fromkeys(names))
 

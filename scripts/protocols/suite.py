@@ -9,7 +9,8 @@ from pathlib import Path
 
 from scripts.study import kinds, methods
 from scripts.study.options import check_options
-from toolkit.common.suggest import nearest
+from toolkit.common.suggest import unknown
+from toolkit.common.text import naming
 
 FOLDER = Path(__file__).resolve().parents[2] / "configs" / "protocols"
 SUITES = ("pocket", "coop")
@@ -84,9 +85,7 @@ def _check_method(suite: Suite, method: str, parts: dict, file: str) -> None:
     """Raise ValueError for settings of a method that no run reads."""
     known = methods.known()
     if method not in known:
-        raise ValueError(
-            f"{file}: methods: unknown method {method!r}; the nearest is {nearest(method, known)[0]!r}"
-        )
+        raise unknown(f"{file}: methods: unknown method", method, known)
     for part, options in parts.items():
         where = f"{file}: methods.{method}.{part}"
         if part not in PARTS:
@@ -94,13 +93,11 @@ def _check_method(suite: Suite, method: str, parts: dict, file: str) -> None:
         if not kinds.is_kind(options, kinds.OPTIONS):
             given = reprlib.repr(options)
             raise ValueError(f"{where} is {given}; it is {kinds.OPTIONS}")
-        try:
+        with naming(where):
             _check_shots(options, suite.shots)
             for shots in suite.shots:
                 chosen = of_shots(options, shots)
                 check_options([method], chosen, suite.backbone)
-        except ValueError as error:
-            raise ValueError(f"{where}: {error}") from None
 
 
 def _check_shots(options: Mapping[str, object], known: tuple[int, ...]) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from scripts.jobs.plan import Plan
 from scripts.study import comparisons, plots, tables
-from scripts.study.comparisons import Comparison
+from scripts.study.items import Row
 from scripts.study.tables import AVERAGE, Cell, Line, Table, line_cells
 from toolkit.common.files import write_text
 from toolkit.common.structured import read_json, read_yaml
@@ -20,12 +20,11 @@ from trainers.engine.results import parsed_lines
 from .planner import Results, Runs
 from .suite import Suite
 
-# (protocol, method, label, column of the table) -> percent
-Published = dict[tuple[str, str, str, str], float]
+# (protocol, method, label) -> percent on average
+Published = dict[tuple[str, str, str], float]
 Scores = dict[int, dict[str, float]]  # seed -> task -> percent
 
 PUBLISHED = Path(__file__).with_name("published.yaml")
-BASE_NEW_H = ("base", "new", "H")
 ZERO_SHOT = "zero-shot CLIP"
 TITLES = {
     "base2new": "Base-to-new generalisation",
@@ -68,9 +67,8 @@ def build(suite: Suite, results: Results, folder: Path, published: Published) ->
         lines = with_harmonic_means(lines)
     for line in lines:
         method, label = (*line.labels, "")[:2]
-        for column, cell in line.cells.items():
-            paper = published.get((protocol, method, label, column))
-            line.cells[column] = replace(cell, paper=paper)
+        paper = published.get((protocol, method, label))
+        line.cells[AVERAGE] = replace(line.cells[AVERAGE], paper=paper)
     names = ("method", LABELS[protocol]) if protocol in LABELS else ("method",)
     about = (protocol, TITLES[protocol], names, (AVERAGE, *columns))
     return Table(*about, lines, digits=2, averaged=len(averaged))
@@ -81,19 +79,16 @@ def read_scores(results: Results, folder: Path) -> dict[tuple[str, str], Scores]
 
     Plain CLIP comes first, from the records of the first method that has its score.
     """
-    first, _ = next(iter(results.runs))
-    labels = [label for method, label in results.runs if method == first]
+    _, first = next(iter(results.runs))
+    is_fewshot = results.protocol == "fewshot"  # the same at each number of shots
     scores: dict[tuple[str, str], Scores] = {}
-    for label in labels:
-        by_seed: Scores = {}
-        for (_, one), runs in results.runs.items():
-            if one == label:
-                for seed, by_task in _read(runs, folder, "zero_shot").items():
-                    by_seed[seed] = by_task | by_seed.get(seed, {})
-        if results.protocol == "fewshot":  # the same at each number of shots
-            scores[ZERO_SHOT, "0"] = by_seed
-            break
-        scores[ZERO_SHOT, label] = by_seed
+    for (_, label), runs in results.runs.items():
+        if is_fewshot and label != first:
+            continue
+        key = (ZERO_SHOT, "0" if is_fewshot else label)
+        by_seed = scores.setdefault(key, {})
+        for seed, by_task in _read(runs, folder, "zero_shot").items():
+            by_seed[seed] = by_task | by_seed.get(seed, {})
     for key, runs in results.runs.items():
         scores[key] = _read(runs, folder, "score")
     return scores
@@ -101,14 +96,9 @@ def read_scores(results: Results, folder: Path) -> dict[tuple[str, str], Scores]
 
 def _read(runs: Runs, folder: Path, column: str) -> Scores:
     """Return seed -> task -> percent of the runs that are there."""
-    scores: Scores = defaultdict(dict)
-    for (seed, task), name in runs.items():
-        file = folder / name / "results.json"
-        if file.is_file():
-            (record,) = read_json(file)
-            if column in record:
-                scores[seed][task] = record[column]
-    return scores
+    candidates = {cell: (name,) for cell, name in runs.items()}
+    row = Row((), candidates, column)
+    return tables.read_line(row, folder).scores
 
 
 def with_harmonic_means(lines: Sequence[Line]) -> list[Line]:
@@ -144,7 +134,7 @@ def _harmonic_scores(base: Line, new: Line) -> Scores:
     return scores
 
 
-def compare_methods(table: Table, averaged: Sequence[str]) -> list[Comparison]:
+def compare_methods(table: Table, averaged: Sequence[str]) -> list[dict]:
     """Return paired tests of every two methods with the same second label."""
     by_label: dict[str, list[Line]] = defaultdict(list)
     for line in table.lines:
@@ -171,16 +161,10 @@ def published_values(suite: str, backbone: str) -> Published:
     if (suite, backbone) != ("coop", "ViT-B/16"):
         return {}
     found: Published = {}
-    content = read_yaml(PUBLISHED)
-    for method, numbers in content["base2new"].items():
-        for label, percent in zip(BASE_NEW_H, numbers, strict=True):
-            found["base2new", method, label, AVERAGE] = percent
-    for protocol in ("crossdataset", "domain"):
-        for method, percent in content[protocol].items():
-            found[protocol, method, "", AVERAGE] = percent
-    for method, averages in content["fewshot"].items():
-        for shots, percent in averages.items():
-            found["fewshot", method, str(shots), AVERAGE] = percent
+    for protocol, by_method in read_yaml(PUBLISHED).items():
+        for method, averages in by_method.items():
+            for label, percent in averages.items():
+                found[protocol, method, str(label)] = percent
     return found
 
 

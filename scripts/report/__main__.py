@@ -7,7 +7,6 @@ else. Exit code 2 and one line for wrong input.
 
 from __future__ import annotations
 
-import argparse
 import logging
 import sys
 from collections.abc import Sequence
@@ -15,17 +14,15 @@ from pathlib import Path
 
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from toolkit.common.cli import run_command
+from toolkit.common.cli import command_parser, run_command
 from toolkit.common.files import write_text
 from toolkit.common.text import start_log
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Write the page and return the exit code."""
-    parser = argparse.ArgumentParser(
-        prog="python -m scripts.report",
-        description="Write the report of a run as one HTML page.",
-    )
+    text = "Write the report of a run as one HTML page."
+    parser = command_parser("scripts.report", text)
     add = parser.add_argument
     runs = "--output-dir of a run; several: its seeds"
     add("folders", nargs="+", type=Path, metavar="DIR", help=runs)

@@ -19,6 +19,8 @@ from pathlib import Path
 
 from scripts.jobs import execution
 from scripts.jobs.plan import Plan
+from toolkit.common.cli import command_parser
+from toolkit.common.text import naming
 
 from . import methods, protocol
 from .items import Item, plan_items
@@ -32,9 +34,7 @@ NO_PROMPT = "a trainer for Dassl alone leaves no prompt that is scored on other 
 
 def arguments() -> argparse.ArgumentParser:
     """Return the command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m scripts.study", description=__doc__.splitlines()[0]
-    )
+    parser = command_parser("scripts.study", __doc__)
     add = parser.add_argument
     text = f"all, or some of {', '.join(protocol.ITEMS)}"
     add("items", nargs="+", metavar="ITEM", help=text)
@@ -65,11 +65,9 @@ def plan_of(args: argparse.Namespace) -> tuple[Protocol, Plan, list[Item]]:
     known = protocol.narrowed(known, seeds, split_words(args.methods or ""))
     known = protocol.with_backbone(known, args.backbone)
     plan, items = plan_items(known, names)
-    try:
+    with naming(f"{Path(args.suite).name}: options"):
         check_options(known.methods, known.options, known.backbone)
         check_jobs(plan)
-    except ValueError as error:
-        raise ValueError(f"{Path(args.suite).name}: options: {error}") from None
     return known, plan, items
 
 
@@ -88,7 +86,7 @@ def _item_names(given: Sequence[str], known: Protocol) -> list[str]:
 
 def describe(known: Protocol, plan: Plan, items: Sequence[Item]) -> list[str]:
     """Return the plan as lines: runs of each item, and of all together."""
-    seeds = ", ".join(str(seed) for seed in known.seeds)
+    seeds = ", ".join(map(str, known.seeds))
     lines = [
         f"{known.suite}: {known.backbone}, seeds {seeds}, {', '.join(known.methods)}",
         "",

@@ -23,7 +23,7 @@ from pathlib import Path
 import numpy as np
 
 from elevater_eval.bootstrap import mean_interval
-from toolkit.common.cli import run_command
+from toolkit.common.cli import command_parser, run_command
 from toolkit.common.structured import read_json, write_json
 from toolkit.common.text import counted, markdown_table
 
@@ -156,9 +156,7 @@ def run(args: argparse.Namespace) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Return 0, or 2 after one line about wrong input."""
-    parser = argparse.ArgumentParser(
-        prog="python -m scripts.study.compare_runs", description=__doc__.splitlines()[0]
-    )
+    parser = command_parser("scripts.study.compare_runs", __doc__)
     add = parser.add_argument
     add("folders", type=Path, nargs="+", metavar="DIR")
     text = "JSON file of both tables and the gains by task"

@@ -6,7 +6,6 @@ import statistics
 import warnings
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -35,34 +34,16 @@ TABLE3_PAIRS = {
 }
 
 
-@dataclass(frozen=True)
-class Comparison:
-    """`first` minus `second`, in percent points; tasks are the units, each with its
-    mean over seeds.
-
-    Attributes:
-        low, high: 95 % bootstrap interval of the mean difference, over tasks.
-        wilcoxon: two-sided p of the signed-rank test; 1 if all differences are 0.
-        wins, losses: tasks on which the first is better, or more than a point worse.
-    """
-
-    question: str
-    first: str
-    second: str
-    difference: float
-    low: float
-    high: float
-    wilcoxon: float
-    wins: int
-    losses: int
-    tasks: int
-    seeds: int
-
-
 def compare(
     question: str, first: Line, second: Line, names: tuple[str, str]
-) -> Comparison | None:
-    """Compare two lines over their common seeds and tasks; None without any."""
+) -> dict | None:
+    """Return `first` minus `second`, in percent points, over their common seeds and
+    tasks; None without any. Tasks are the units, each with its mean over seeds.
+
+    low, high: 95 % bootstrap interval of the mean difference, over tasks.
+    wilcoxon: two-sided p of the signed-rank test; 1 if all differences are 0.
+    wins, losses: tasks on which the first is better, or more than a point worse.
+    """
     seeds = sorted(first.scores.keys() & second.scores.keys())
     over_seeds: dict[str, list[float]] = defaultdict(list)
     for seed in seeds:
@@ -75,19 +56,19 @@ def compare(
     means = [statistics.fmean(over_seeds[task]) for task in tasks]
     differences = np.array(means)
     low, high = mean_interval(differences)
-    return Comparison(
-        question=question,
-        first=names[0],
-        second=names[1],
-        difference=float(differences.mean()),
-        low=low,
-        high=high,
-        wilcoxon=signed_rank(differences),
-        wins=int((differences > 0).sum()),
-        losses=int((differences < -POINT).sum()),
-        tasks=len(tasks),
-        seeds=len(seeds),
-    )
+    return {
+        "question": question,
+        "first": names[0],
+        "second": names[1],
+        "difference": float(differences.mean()),
+        "low": low,
+        "high": high,
+        "wilcoxon": signed_rank(differences),
+        "wins": int((differences > 0).sum()),
+        "losses": int((differences < -POINT).sum()),
+        "tasks": len(tasks),
+        "seeds": len(seeds),
+    }
 
 
 def signed_rank(differences: np.ndarray) -> float:
@@ -100,7 +81,7 @@ def signed_rank(differences: np.ndarray) -> float:
         return float(stats.wilcoxon(differences).pvalue)
 
 
-def of_tables(tables: Sequence[Table]) -> list[Comparison]:
+def of_tables(tables: Sequence[Table]) -> list[dict]:
     """Return the comparisons that the paper's tables among these allow."""
     found = []
     for table in tables:
@@ -149,23 +130,22 @@ def _single_form(method: str) -> str:
     return ""
 
 
-def markdown(comparisons: Sequence[Comparison]) -> str:
+def markdown(comparisons: Sequence[dict]) -> str:
     """Return the comparisons as a table."""
     heads = "question|first − second|difference|95 % interval|Wilcoxon p|better on|a point worse on"
     rows = [heads.split("|")]
     for c in comparisons:
-        names = [c.question, f"{c.first} − {c.second}"]
-        interval = f"{c.low:+.2f} to {c.high:+.2f}"
-        numbers = [f"{c.difference:+.2f}", interval, f"{c.wilcoxon:.3f}"]
-        wins = f"{c.wins} of {c.tasks}"
-        rows.append([*names, *numbers, wins, c.losses])
+        names = [c["question"], f"{c['first']} − {c['second']}"]
+        interval = f"{c['low']:+.2f} to {c['high']:+.2f}"
+        numbers = [f"{c['difference']:+.2f}", interval, f"{c['wilcoxon']:.3f}"]
+        wins = f"{c['wins']} of {c['tasks']}"
+        rows.append([*names, *numbers, wins, c["losses"]])
     return markdown_table(rows, "llrrrrr")
 
 
-def write(comparisons: Sequence[Comparison], out: Path) -> None:
+def write(comparisons: Sequence[dict], out: Path) -> None:
     """Write the comparisons as JSON and Markdown."""
-    numbers = list(map(asdict, comparisons))
-    write_json(out / "comparisons.json", numbers, indent=1)
+    write_json(out / "comparisons.json", comparisons, indent=1)
     text = "Paired tests need two methods.\n"
     if comparisons:
         text = markdown(comparisons)

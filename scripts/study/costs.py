@@ -142,9 +142,8 @@ def _measure(backbone: str) -> list[dict]:
     from scripts.benchmarks import steps
 
     clip = steps.random_clip(ALIASES.get(backbone, backbone))
-    size = clip.visual.image_size
-    height, width = size if isinstance(size, tuple) else (size, size)
-    images = torch.randn(BATCH, 3, height, width)
+    size = steps.image_size(clip)
+    images = torch.randn(BATCH, 3, *size)
     labels = torch.zeros(BATCH, dtype=torch.long)
     names = steps.source_names(CLASSES)
     rows = []

@@ -14,7 +14,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from toolkit.common.cli import run_command
+from toolkit.common.cli import command_parser, run_command
 from toolkit.common.markers import fill
 from toolkit.common.structured import read_json
 from toolkit.common.text import counted, markdown_table
@@ -88,9 +88,7 @@ def run(args: argparse.Namespace) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Return 0, or 2 after one line about wrong input."""
-    parser = argparse.ArgumentParser(
-        prog="python -m scripts.study.gains", description=__doc__.splitlines()[0]
-    )
+    parser = command_parser("scripts.study.gains", __doc__)
     add = parser.add_argument
     add("file", type=Path, help="JSON of scripts.study.compare_runs")
     add("--trainer", default="MAPT")

@@ -14,6 +14,17 @@ from .protocol import LENGTH_NODES, Protocol
 
 # label of plain CLIP -> that with the sentence that prompts begin as
 ONE_TEMPLATE = {name: f"{name}, one template" for name in ("CLIP", "zero-shot")}
+ABOUT = {  # table or figure -> title, names of the label columns
+    "table1": ("Cross-task generalisation", "shots", "method"),
+    "table2": ("Few-shot", "method", "source", "adaptation"),
+    "table3": ("Groups of tasks, source M", "method", "adaptation"),
+    "table4": ("Source tasks", "method", "sources"),
+    "figure1": ("Size of the model", "backbone", "method"),
+    "figure4": ("Zero-shot transfer between tasks", "source"),
+    "figure5": ("Context length", "method", "vectors"),
+    "figure6": ("UPT's transformer", "varied", "value"),
+}
+OF_ALL_TARGETS = ("table2", "table3", "figure4")  # the others: of cross_targets
 GROUPS = {"groups": (1, 2, 3), "1": (2,), "2": (3,)}  # of table 3: label -> sizes
 Runs = dict[tuple[int, str], tuple[str, ...]]  # (seed, task) -> names of jobs
 
@@ -68,24 +79,29 @@ class Item:
 def plan_items(protocol: Protocol, names: Sequence[str]) -> tuple[Plan, list[Item]]:
     """Return one plan for some tables and figures; equal runs are one."""
     planner = _ItemPlanner(protocol)
-    items = [getattr(planner, name)(protocol.items.get(name, {})) for name in names]
+    items = []
+    for name in names:
+        title, *label_names = ABOUT[name]
+        tasks = protocol.cross_targets
+        if name in OF_ALL_TARGETS:
+            tasks = protocol.targets
+        item = Item(name, title, tuple(label_names), tasks)
+        getattr(planner, name)(item, protocol.items.get(name, {}))
+        items.append(item)
     return planner.plan, items
 
 
 class _ItemPlanner(Planner):
-    """Plans the tables and figures: a method for each, given its settings."""
+    """Plans the tables and figures: a method for each, given its settings, fills it."""
 
-    def table1(self, settings: dict) -> Item:
-        item = self._item("table1", "Cross-task generalisation", "shots", "method")
+    def table1(self, item: Item, settings: dict) -> None:
         for shots in settings["shots"]:
             for method in self.protocol.methods:
                 item.add(self._cross_task(method, shots), str(shots), method)
         item.add_zero_shot("0", "zero-shot")
-        return item
 
-    def table2(self, settings: dict) -> Item:
+    def table2(self, item: Item, settings: dict) -> None:
         shots = settings["shots"]
-        item = self._target_item("table2", "Few-shot", "method", "source", "adaptation")
         for single in self.protocol.singles():
             runs = self._grouped(single, shots, sizes=(1,))
             item.add(runs, single, "-", "S")
@@ -94,11 +110,9 @@ class _ItemPlanner(Planner):
                 runs = self._grouped(single, shots, from_source)
                 item.add(runs, multitask, label, "M")
         item.add_zero_shot("CLIP", "-", "-")
-        return item
 
-    def table3(self, settings: dict) -> Item:
-        shots, title = settings["shots"], "Groups of tasks, source M"
-        item = self._target_item("table3", title, "method", "adaptation")
+    def table3(self, item: Item, settings: dict) -> None:
+        shots = settings["shots"]
         for single, multitask in self._pairs():
             runs = self._grouped(single, shots, True, sizes=(1,))
             item.add(runs, multitask, "S")
@@ -107,10 +121,8 @@ class _ItemPlanner(Planner):
                     worst = order == "worst"
                     runs = self._grouped(single, shots, True, worst, sizes)
                     item.add(runs, multitask, f"{order} {label}")
-        return item
 
-    def table4(self, settings: dict) -> Item:
-        item = self._item("table4", "Source tasks", "method", "sources")
+    def table4(self, item: Item, settings: dict) -> None:
         sources, largest = self.protocol.sources, self.protocol.largest
         rest = self.protocol.without_largest
         sets = {
@@ -122,42 +134,32 @@ class _ItemPlanner(Planner):
             for label, tasks in sets.items():
                 runs = self._cross_task(multitask, settings["shots"], tasks)
                 item.add(runs, multitask, label)
-        return item
 
-    def figure1(self, settings: dict) -> Item:
-        item = self._item("figure1", "Size of the model", "backbone", "method")
+    def figure1(self, item: Item, settings: dict) -> None:
         for backbone, method in product(settings["backbones"], self.protocol.methods):
             runs = self._cross_task(method, settings["shots"], backbone=backbone)
             item.add(runs, backbone, method)
-        return item
 
-    def figure4(self, settings: dict) -> Item:
-        title = "Zero-shot transfer between tasks"
-        item = self._target_item("figure4", title, "source")
+    def figure4(self, item: Item, settings: dict) -> None:
         for single in filter(leaves_prompt, self.protocol.singles()):
             item.matrices[single] = {
                 seed: self.transfer(single, settings["shots"], seed)
                 for seed in self.protocol.seeds
             }
-        return item
 
-    def figure5(self, settings: dict) -> Item:
-        item = self._item("figure5", "Context length", "method", "vectors")
+    def figure5(self, item: Item, settings: dict) -> None:
         for single, multitask in self._pairs():
             for length in settings["lengths"] if single in LENGTH_NODES else ():
                 runs = self._cross_task(multitask, settings["shots"], length=length)
                 item.add(runs, multitask, str(length))
-        return item
 
-    def figure6(self, settings: dict) -> Item:
-        item = self._item("figure6", "UPT's transformer", "varied", "value")
+    def figure6(self, item: Item, settings: dict) -> None:
         if "UPT" in self.protocol.singles():
             for key in ("heads", "layers", "widths"):
                 for value in settings[key]:
                     variant = {key.removesuffix("s"): value}
                     runs = self._cross_task("MUPT", settings["shots"], **variant)
                     item.add(runs, key, str(value))
-        return item
 
     # -- their parts ---------------------------------------------------------------------------------------------------
 
@@ -165,12 +167,6 @@ class _ItemPlanner(Planner):
         """Return (single-task method, multitask form) of those that have both."""
         singles = self.protocol.singles()
         return [(one, multitask_form(one)) for one in singles if multitask_form(one)]
-
-    def _item(self, name: str, title: str, *label_names: str) -> Item:
-        return Item(name, title, label_names, self.protocol.cross_targets)
-
-    def _target_item(self, name: str, title: str, *label_names: str) -> Item:
-        return Item(name, title, label_names, self.protocol.targets)
 
     def _cross_task(
         self, method: str, shots: int, sources: Sequence[str] = (), **variant

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import datasets
 from toolkit.common.structured import read_yaml
-from toolkit.common.suggest import nearest
+from toolkit.common.suggest import nearest, unknown
 
 NAME, NAMES = "a name", "a list of names"
 WHOLE, WHOLES = "a whole number from 1", "a list of whole numbers from 1"
@@ -114,6 +114,4 @@ def check_tasks(names: Sequence[str], where: str) -> None:
     known = DATASET_REGISTRY.registered_names()
     for name in names:
         if not datasets.is_custom(name) and name not in known:
-            raise ValueError(
-                f"{where}: unknown dataset {name!r}; the nearest is {nearest(name, known)[0]!r}"
-            )
+            raise unknown(f"{where}: unknown dataset", name, known)

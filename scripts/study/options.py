@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 from scripts.jobs.plan import Job
 
@@ -27,9 +27,7 @@ OF_THE_PLAN = {
 }  # key -> the part of a plan that sets it
 
 
-def check_options(
-    names: Sequence[str], options: Mapping[str, object], backbone: str
-) -> None:
+def check_options(names: Sequence[str], options: dict, backbone: str) -> None:
     """Raise ValueError if a key is unknown, is the plan's own, or is read by no method."""
     from trainers.engine.config import is_foreign, trainer_class
     from trainers.engine.value_checks import unread_message, unread_pairs
@@ -39,7 +37,7 @@ def check_options(
             raise ValueError(f"{key} is no option of a run: {OF_THE_PLAN[key]}")
     unread = set(options)
     for name in names:
-        cfg = resolved(name, 1, 0, backbone, dict(options))
+        cfg = resolved(name, 1, 0, backbone, options)
         if is_foreign(trainer_class(name)):
             unread.clear()  # its code may read any key
         unread &= set(unread_pairs(cfg, options))

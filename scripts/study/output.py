@@ -168,7 +168,7 @@ def write_page(
 
 
 def _protocol_part(protocol: Protocol, names: Sequence[str]) -> str:
-    seeds = ",".join(str(seed) for seed in protocol.seeds)
+    seeds = ",".join(map(str, protocol.seeds))
     command = f"python -m scripts.study {' '.join(names)} --suite {protocol.suite} --seeds {seeds}"
     if protocol.methods != methods.PAPER:
         command += f" --methods {','.join(protocol.methods)}"

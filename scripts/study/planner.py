@@ -94,7 +94,8 @@ class Planner:
         prompts = [
             self.adapt(method, shots, seed, target, **variant) for target in targets
         ]
-        settings |= {"stage": "transfer", "tasks": list(targets), "prompts": prompts}
+        settings |= {"stage": "transfer", "tasks": list(targets)}
+        settings["prompts"] = prompts
         name = "transfer/" + label.removeprefix("runs/")
         seconds = costs.transfer_seconds(method, targets)
         needs = tuple(prompts)

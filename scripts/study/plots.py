@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from toolkit.common.files import atomic_write
+from toolkit.common.grouping import grouped
 
 from .tables import AVERAGE, Line, Table
 
@@ -225,7 +226,4 @@ def _draw_costs(axis, costs: Sequence[dict]) -> None:
 
 
 def _by_label(table: Table, position: int) -> dict[str, list[Line]]:
-    groups: dict[str, list[Line]] = defaultdict(list)
-    for line in table.lines:
-        groups[line.labels[position]].append(line)
-    return groups
+    return grouped(table.lines, lambda line: line.labels[position])

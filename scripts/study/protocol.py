@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from toolkit.common.suggest import canonical, nearest
+from toolkit.common.suggest import canonical, nearest, unknown
 
 from . import kinds, methods
 
@@ -122,10 +122,7 @@ def narrowed(
         known = methods.known()
         wanted = {canonical(name, known): name for name in names}
         if None in wanted:
-            choice = nearest(wanted[None], known)[0]
-            raise ValueError(
-                f"--methods: unknown method {wanted[None]!r}; the nearest is {choice!r}"
-            )
+            raise unknown("--methods: unknown method", wanted[None], known)
         in_order = tuple(method for method in known if method in wanted)
         protocol = replace(protocol, methods=in_order)
     return protocol

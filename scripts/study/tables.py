@@ -93,7 +93,7 @@ def build(item: Item, folder: Path, compare: bool) -> Table:
     about = (item.name, item.title, item.label_names, (AVERAGE, *item.tasks))
     table = Table(*about, [])
     for row in item.rows:
-        line = _read_line(row, folder)
+        line = read_line(row, folder)
         table.lines.append(line)
         found = line_cells(line.scores, item.tasks, item.tasks)
         for column, cell in found.items():
@@ -105,7 +105,7 @@ def build(item: Item, folder: Path, compare: bool) -> Table:
     return table
 
 
-def _read_line(row: Row, folder: Path) -> Line:
+def read_line(row: Row, folder: Path) -> Line:
     """Return a row's scores; of several runs, those of the best by validation."""
     line = Line(row.labels, {})
     for (seed, task), runs in row.runs.items():

@@ -177,8 +177,7 @@ def _transfer(job: Job, place: Place) -> None:
     largest = min(3, len(tasks))
     for order in ("best", "worst"):
         for size in range(2, largest + 1):
-            chosen = groups.choose(matrix, size, order == "worst")
-            text = groups.to_yaml(chosen, f"{order} groups of {size}")
+            text = groups.to_yaml(matrix, size, order == "worst")
             write_text(out / f"groups_{order}{size}.yaml", text)
 
 

@@ -30,6 +30,7 @@ from datasets import pocket
 from scripts.jobs import execution
 from scripts.jobs.plan import Job, Plan
 from scripts.study.running import split_words
+from toolkit.common.cli import command_parser
 from toolkit.common.structured import read_json
 from toolkit.common.text import log_lines, start_log
 
@@ -45,11 +46,8 @@ log = logging.getLogger("transfer")
 
 def arguments() -> argparse.ArgumentParser:
     """Return the flags."""
-    parser = argparse.ArgumentParser(
-        prog="python -m scripts.transfer",
-        description=__doc__.splitlines()[0],
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
+    shows_defaults = argparse.ArgumentDefaultsHelpFormatter
+    parser = command_parser("scripts.transfer", __doc__, formatter_class=shows_defaults)
     add = parser.add_argument
     add("--trainer", default="CoOp,VPT,UPT", help="methods, comma separated")
     add("--shots", type=int, default=20, help="training images per class; -1 all")

@@ -365,15 +365,12 @@ def test_paired_comparison_on_known_numbers():
         {0: {"a": 10.0, "b": 20.0, "c": 30.0}, 1: {"a": 10.0, "b": 20.0, "c": 30.0}},
     )
     found = comparisons.compare("q", first, second, ("x", "y"))
-    assert found.difference == pytest.approx(5 / 3) and (
-        found.wins,
-        found.tasks,
-        found.seeds,
-    ) == (3, 3, 2)
+    assert found["difference"] == pytest.approx(5 / 3)
+    assert (found["wins"], found["tasks"], found["seeds"]) == (3, 3, 2)
     back = comparisons.compare("q", second, first, ("y", "x"))
-    assert (found.losses, back.losses) == (0, 1)  # by 1, 1 and 3 points
+    assert (found["losses"], back["losses"]) == (0, 1)  # by 1, 1 and 3 points
     # the most extreme draws of three tasks
-    assert found.low == pytest.approx(1.0) and found.high == pytest.approx(3.0)
+    assert (found["low"], found["high"]) == (pytest.approx(1.0), pytest.approx(3.0))
     assert comparisons.signed_rank(np.array([1.0, 2.0, 3.0, 4.0, 5.0])) == 0.0625
     assert comparisons.signed_rank(np.zeros(4)) == 1.0
 
@@ -387,7 +384,7 @@ def test_questions_about_a_new_multitask_method():
     ]
     table = tables.Table("table1", "t", ("shots", "method"), ("a", "b"), lines)
     found = {
-        (c.question.split(",")[0], c.first, c.second): c.difference
+        (c["question"].split(",")[0], c["first"], c["second"]): c["difference"]
         for c in comparisons.of_tables([table])
     }
     assert found == {

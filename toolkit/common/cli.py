@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import io
 import os
@@ -19,6 +20,13 @@ OK, FAILED, BAD_INPUT, STOPPED = 0, 1, 2, 130
 
 class NotDone(Exception):
     """A part of a command could not be done, as the message says: exit code 1."""
+
+
+def command_parser(module: str, text: str, **options) -> argparse.ArgumentParser:
+    """Return the parser of `python -m module`; the text's first line describes it."""
+    description = text.splitlines()[0]
+    program = f"python -m {module}"
+    return argparse.ArgumentParser(program, description=description, **options)
 
 
 def run_command(command: Callable[[], int | None]) -> int:

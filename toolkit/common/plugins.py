@@ -103,7 +103,7 @@ def is_ours(file: Path) -> bool:
     parts = file.relative_to(ROOT).parts
     if len(parts) == 2 and parts[0] in OURS:
         return file.stem in OURS[parts[0]]
-    return parts[0] in (*PACKAGES, "train.py", "tests") or len(parts) == 0
+    return parts[0] in (*PACKAGES, "train.py", "tests")
 
 
 def is_users(file: str) -> bool:

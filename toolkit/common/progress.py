@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import time
@@ -35,7 +36,7 @@ def progress(items: Iterable | None = None, **options) -> tqdm | ProgressLines:
     return tqdm(items, dynamic_ncols=True, **options)
 
 
-class ProgressLines:
+class ProgressLines(contextlib.AbstractContextManager):
     """Progress without a terminal: a line after every tenth or 30 s."""
 
     def __init__(
@@ -58,9 +59,6 @@ class ProgressLines:
         for item in self.items:
             yield item
             self.update()
-
-    def __enter__(self) -> ProgressLines:
-        return self
 
     def close(self, *error: object) -> None:
         """Do nothing, as there is no bar to remove."""

@@ -23,6 +23,11 @@ def did_you_mean(name: object, known: Iterable[str], cutoff: float = 0.0) -> str
     return f"did you mean {found[0]!r}?" if found else ""
 
 
+def unknown(what: str, name: object, known: Iterable[str]) -> ValueError:
+    """Return the error about a name that is none of the known ones; `what` begins it."""
+    return ValueError(f"{what} {name!r}; the nearest is {nearest(name, known)[0]!r}")
+
+
 def check_availability(requested: str, available: Sequence[str]) -> None:
     """Raise ValueError, naming the nearest, if ``requested`` is not ``available``."""
     if requested not in available:

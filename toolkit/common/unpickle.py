@@ -286,7 +286,7 @@ _FILLS = ("APPEND", "APPENDS", "SETITEM", "SETITEMS", "ADDITEMS", "BUILD")
 _TUPLES = ("TUPLE", "TUPLE1", "TUPLE2", "TUPLE3", "FROZENSET")
 _EMPTY = ("EMPTY_LIST", "EMPTY_DICT", "EMPTY_SET")
 _GETS = ("GET", "BINGET", "LONG_BINGET")
-_PUTS = ("PUT", "BINPUT", "LONG_BINPUT")
+_PUTS = ("PUT", "BINPUT", "LONG_BINPUT", "MEMOIZE")
 
 
 @dataclass(slots=True)
@@ -329,19 +329,15 @@ class _Machine:
         elif name == "DUP":
             self._push(self.stack[-1])
         elif name in _PUTS:
-            self._remember(argument)
-        elif name == "MEMOIZE":
-            self._remember(len(self.memo))
+            key = len(self.memo) if name == "MEMOIZE" else argument
+            self._require(key <= MAX_MEMO)
+            self.memo[key] = self.stack[-1]
         elif name in _GETS:
             self._push(self.memo[argument])
         else:
             values = self._pop(operation.stack_before)
             if operation.stack_after:
                 self._push(self._result(operation, argument, values))
-
-    def _remember(self, key: int) -> None:
-        self._require(key <= MAX_MEMO)
-        self.memo[key] = self.stack[-1]
 
     def _push(self, value: _Value | None) -> None:
         if value is not None:

@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 from yacs.config import CfgNode
 
-from toolkit.common.suggest import nearest
+from toolkit.common.suggest import unknown
 
 ALIASED_KEYS = {
     "DATASET.NUM_SHOTS": "DATASET.NUM_SAMPLES_PER_CLASS",
@@ -63,9 +63,7 @@ def set_value(cfg: CfgNode, key: str, value: Any, file: str = "") -> None:
     where = f"{file}: " if file else ""
     known = dict(flatten(cfg))
     if key not in known:
-        raise ValueError(
-            f"{where}unknown key {key!r}; the nearest is {nearest(key, known)[0]!r}"
-        )
+        raise unknown(f"{where}unknown key", key, known)
     for name in (key, ALIASED_KEYS.get(key, key)):
         *groups, leaf = name.split(".")
         node = functools.reduce(operator.getitem, groups, cfg)

@@ -11,6 +11,7 @@ from datasets.multitask import MultitaskDataset
 from prompting.checkpoints.foreign import read_prompt
 from prompting.model import PromptedCLIP
 from prompting.prompts import Prompt
+from toolkit.common.text import naming
 from trainers.features.builders import build_images, build_store
 from trainers.features.extraction import class_features, encode_images, probabilities
 from trainers.features.store import FeatureStore, LoadedBackbone
@@ -79,10 +80,8 @@ def _scores(
         if is_constant and constant is not None:
             classes = constant
         else:
-            try:
+            with naming(task.name):  # a class-specific context of other classes
                 classes = class_features(model, task)
-            except ValueError as error:  # a class-specific context of other classes
-                raise ValueError(f"{task.name}: {error}") from None
         if is_constant:  # the same for all prompts of the image tower
             constant = classes
         values = probabilities(model, features, classes)

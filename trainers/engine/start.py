@@ -27,6 +27,7 @@ from prompting.checkpoints.prompt_files import check_config, load_prompts, load_
 from prompting.prompts import Prompt
 from prompting.shape import check_fits
 from toolkit.common.structured import read_json
+from toolkit.common.text import naming
 from trainers.features.builders import preprocessing_of
 
 from .config import load, trainer_class
@@ -178,10 +179,8 @@ def read_start(directory: str, epoch: int | None = None) -> Start:
         return Start(checkpoint)
     record = checkpoint.record
     if record:
-        try:
+        with naming(checkpoint.path):
             config = check_config(record["config"], checkpoint.state)
-        except ValueError as error:
-            raise ValueError(f"{checkpoint.path}: {error}") from None
         record = record | {"config": config}
     elif (folder / "prompts.safetensors").is_file():
         prompt, metadata = load_prompts(folder / "prompts.safetensors")

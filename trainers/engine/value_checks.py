@@ -25,6 +25,7 @@ from prompting.prompts import Prompt
 from toolkit.common.images import BACKGROUNDS, INTERPOLATIONS
 from toolkit.common.schedules import SCHEDULES, WARMUPS
 from toolkit.common.suggest import nearest
+from toolkit.common.text import naming
 from trainers.features.builders import preprocessing_of, training_transform
 
 from . import results
@@ -346,10 +347,8 @@ def check_classes(setup: PromptSetup, prompt: Prompt | None) -> None:
     for task in setup.tasks:
         has_templates = prompt is None or prompt.task_templates
         templates = task.templates if has_templates else None
-        try:
+        with naming(task.name):
             model.check_classes(task.classnames, templates, task.name)
-        except ValueError as error:
-            raise ValueError(f"{task.name}: {error}") from None
         for sample in [*task.val, *task.test]:
             if not sample.labels and task.label_kind != "multilabel":
                 raise ValueError(

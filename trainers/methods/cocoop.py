@@ -28,6 +28,7 @@ from prompting.tokens import plain_name, words_to_context
 from toolkit.common.images import normalize, resize
 from toolkit.common.schedules import build_lr_scheduler
 from toolkit.common.structured import read_json, write_json
+from toolkit.common.text import naming
 from trainers.base import at_least_one
 from trainers.features.builders import (
     configured_backbone,
@@ -180,10 +181,8 @@ class CoCoOp(TrainerX):
             return
         path = checkpoint_path(directory, epoch)
         self._check_record(Path(path).with_name(RECORD))
-        try:
+        with naming(path):
             load_state(self.model.prompt_learner, read_checkpoint(path).state)
-        except ValueError as error:
-            raise ValueError(f"{path}: {error}") from None
 
     def _check_record(self, file: Path) -> None:
         """Raise ValueError naming both values if a record contradicts this run."""

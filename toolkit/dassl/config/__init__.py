@@ -1,6 +1,5 @@
 """The configuration tree: every key with its default, in defaults.yaml."""
 
-import copy
 import functools
 from pathlib import Path
 
@@ -27,7 +26,7 @@ def _with_tuples(node: CfgNode) -> CfgNode:
 
 def get_cfg_default() -> CfgNode:
     """Return a fresh, unfrozen configuration with every key at its default."""
-    return copy.deepcopy(_defaults())
+    return _defaults().clone()
 
 
 def clean_cfg(cfg: CfgNode, trainer: str) -> None:

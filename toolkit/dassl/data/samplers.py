@@ -1,11 +1,12 @@
 """Orders in which a loader visits its items."""
 
 import random
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 from torch.utils.data import RandomSampler, Sampler, SequentialSampler
+
+from toolkit.common.grouping import grouped
 
 
 class _DrawnSampler(Sampler):
@@ -35,7 +36,7 @@ class RandomDomainSampler(_DrawnSampler):
     """
 
     def __init__(self, data_source: Sequence, batch_size: int, n_domain: int):
-        groups = _indices_by(data_source, "domain")
+        groups = grouped(range(len(data_source)), lambda i: data_source[i].domain)
         n_domain = n_domain if n_domain > 0 else len(groups)
         if n_domain > len(groups):
             raise ValueError(
@@ -94,7 +95,7 @@ class RandomClassSampler(_DrawnSampler):
             raise ValueError(
                 f"BATCH_SIZE ({batch_size}) must not be smaller than N_INS ({n_ins})"
             )
-        groups = _indices_by(data_source, "label")
+        groups = grouped(range(len(data_source)), lambda i: data_source[i].label)
         self.n_classes = batch_size // n_ins
         self.n_ins = n_ins
         if self.n_classes > len(groups):
@@ -124,13 +125,6 @@ class RandomClassSampler(_DrawnSampler):
         random.shuffle(order)
         starts = range(0, len(order) - self.n_ins + 1, self.n_ins)
         return [order[start : start + self.n_ins] for start in starts]
-
-
-def _indices_by(data_source: Sequence, attribute: str) -> dict[int, list[int]]:
-    groups = defaultdict(list)
-    for index, item in enumerate(data_source):
-        groups[getattr(item, attribute)].append(index)
-    return dict(groups)
 
 
 def build_sampler(

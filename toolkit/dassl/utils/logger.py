@@ -13,7 +13,7 @@ _handlers: list[logging.Handler] = []  # installed by setup_logger, as _tees
 _tees: list["Logger"] = []
 
 
-class Logger:
+class Logger(contextlib.AbstractContextManager):
     """A text stream that passes on to the present ``sys.stdout`` and appends to a file.
 
     It makes output of plain ``print`` calls part of the log file. Other attributes of a
@@ -49,9 +49,6 @@ class Logger:
         if self.file is not None:
             self.file.close()
             self.file = None
-
-    def __enter__(self) -> "Logger":
-        return self
 
     def __exit__(self, *args) -> None:
         self.close()

@@ -5,9 +5,10 @@ import os
 import random
 import tarfile
 import zipfile
-from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from operator import attrgetter
+
+from toolkit.common.grouping import grouped
 
 from ...utils import check_availability, download_url, mkdir_if_missing
 
@@ -161,15 +162,8 @@ class DatasetBase:
 
     def split_dataset_by_label(self, data_source: Iterable) -> dict[int, list]:
         """Return label -> items, labels in order of their first item."""
-        return _grouped(data_source, "label")
+        return grouped(data_source, attrgetter("label"))
 
     def split_dataset_by_domain(self, data_source: Iterable) -> dict[int, list]:
         """Return domain -> items, domains in order of their first item."""
-        return _grouped(data_source, "domain")
-
-
-def _grouped(data_source: Iterable, attribute: str) -> dict[int, list]:
-    groups = defaultdict(list)
-    for item in data_source:
-        groups[getattr(item, attribute)].append(item)
-    return groups
+        return grouped(data_source, attrgetter("domain"))
