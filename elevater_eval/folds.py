@@ -31,8 +31,8 @@ class FoldError(JSONError):
 
 
 def read_folds(reader: Reader) -> Any:
-    """Return "predictions"; of a list, a float64 (N, C) for each fold, or
-    the reason why it cannot be read.
+    """Return "predictions"; of a list, a float64 (N, C) for each fold, or the
+    reason why it cannot be read.
     """
     if reader.peek() != "[":
         return reader.value()

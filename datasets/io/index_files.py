@@ -72,7 +72,7 @@ def read_iris(
             raise ValueError(
                 f"{path}: label {largest} is out of range: at most {MOST_CLASSES:,} classes are numbered"
             )
-        names = [str(label) for label in range(largest + 1)]
+        names = list(map(str, range(largest + 1)))
     for row in rows:
         for label in row.labels:
             if label >= len(names):

@@ -71,7 +71,7 @@ def class_names(splits: Sequence[Sequence[Sample]], source: str) -> list[str]:
             raise ValueError(
                 f"{source}: no image has the label {label}, though labels go up to {max(names)}"
             )
-    return [names[label] for label in range(len(names))]
+    return [names[label] for label in sorted(names)]
 
 
 def _row(entry: Any, where: str, folder: str) -> Row | None:

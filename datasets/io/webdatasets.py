@@ -210,7 +210,7 @@ def _labels(
         )
     if not np.isin(vector, (0, 1)).all():
         raise ValueError(f"{where}.npy holds other numbers than 0 and 1")
-    return tuple(int(label) for label in np.flatnonzero(vector))
+    return tuple(map(int, np.flatnonzero(vector)))
 
 
 def _vector(content: bytes, where: str) -> np.ndarray:
