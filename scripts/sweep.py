@@ -66,7 +66,8 @@ def run_study(content: PlanFile, args: argparse.Namespace) -> int:
         if key != "items":
             flags.append(f"--{key}={value}")
     study_args = study.arguments().parse_args([*flags, "--", *content.study["items"]])
-    for name in ("root", "dry_run", "jobs", "address", "cpus", "gpus", "retries"):
+    names = ("root", "dry_run", "jobs", "address", *execution.DEFAULTS)
+    for name in names:
         setattr(study_args, name, getattr(args, name))
     try:
         study.plan_of(study_args)

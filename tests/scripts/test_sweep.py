@@ -111,15 +111,10 @@ def test_a_mistake_in_a_plan_is_one_line_that_names_it(text, message, tmp_path, 
         ("--job-timeout inf", "--job-timeout is inf"),
     ],
 )
-def test_flags_that_make_no_sense_are_refused(flags, message, tmp_path, capsys):
-    assert (
-        sweep.main(
-            shlex.split(
-                f"{written(tmp_path, SMALL)} --output-dir {tmp_path}/out {flags}"
-            )
-        )
-        == 2
-    )
+@pytest.mark.parametrize("plan", [SMALL, "items: table1"], ids=["runs", "study"])
+def test_flags_that_make_no_sense_are_refused(plan, flags, message, tmp_path, capsys):
+    command = f"{written(tmp_path, plan)} --output-dir {tmp_path}/out {flags}"
+    assert sweep.main(shlex.split(command)) == 2
     assert message in capsys.readouterr().err and not (tmp_path / "out").exists()
 
 
