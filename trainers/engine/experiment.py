@@ -77,10 +77,14 @@ def _run_external(cfg: CfgNode, options: RunOptions, overwrite: bool) -> None:
             f"--track: {cfg.TRAINER.NAME} is a trainer for Dassl alone, which writes "
             "TensorBoard's curves only"
         )
+    is_random = cfg.SEED < 0
+    cfg = external.with_seed(cfg, options)
     with replaced_on_success(cfg.OUTPUT_DIR, overwrite):
         external.check(cfg, options)
     with exclusive_folder(cfg.OUTPUT_DIR):
         start_log(cfg, options.chosen)
+        if is_random:
+            log.info("no seed is given: %d is a random seed", cfg.SEED)
         records = external.run(cfg, options)
         if not records:
             return
@@ -281,8 +285,8 @@ def _log_run(cfg: CfgNode) -> None:
     label = names_or_count(task_names(cfg))
     shots = cfg.DATASET.NUM_SHOTS
     out = os.path.relpath(cfg.OUTPUT_DIR)
-    seed = "a random seed" if cfg.SEED < 0 else f"seed {cfg.SEED}"
-    log.info("%s on %s, %d shots, %s -> %s", cfg.TRAINER.NAME, label, shots, seed, out)
+    trainer, seed = cfg.TRAINER.NAME, cfg.SEED
+    log.info("%s on %s, %d shots, seed %d -> %s", trainer, label, shots, seed, out)
     if cfg.TEST.NO_TEST:
         log.info("nothing is scored (TEST.NO_TEST)")
     elif cfg.TEST.SPLIT != "test":
