@@ -33,10 +33,9 @@ AGAIN = "with --resume auto the same command continues"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command line and return its exit code.
-
-    0; 2 after one message about wrong input (MVLPT_DEBUG=1 adds the traceback), 1 if
-    training diverged, a disk is full or a plugin failed, 130 when stopped.
+    """Run a command line and return its exit code. 0; 2 after one message about wrong
+    input (MVLPT_DEBUG=1 adds the traceback), 1 if training diverged, a disk is full or
+    a plugin failed, 130 when stopped.
     """
     args = None
     # --help and wrong flags need no torch; of several processes one alone speaks

@@ -39,9 +39,7 @@ def __getattr__(name: str) -> object:
 
 
 def register_all() -> None:
-    """Import every module of this folder and the files of --import, so that their
-    registrations run. Repeated calls cost nothing.
-    """
+    """Import the modules of this folder, and the files of --import."""
     from toolkit import plugin_files
 
     plugin_files.import_modules(sys.modules[__name__], "datasets.pocket.tasks")

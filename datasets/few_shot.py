@@ -131,9 +131,8 @@ def sample_per_class(
     task: str = "",
 ) -> tuple[list[Sample], list[Sample]]:
     """Return CoOp's few-shot (train, val): `shots` training images per class (-1: all)
-    and min(shots, 4) validation images, or all there are.
-
-    The sample depends on `task` and `seed` alone.
+    and min(shots, 4) validation images, or all there are. The sample depends on `task`
+    and `seed` alone.
     """
     _check_shots(shots)
     if shots == 0:
@@ -176,9 +175,8 @@ def replay(
     record: Mapping, train: Sequence[Sample], val: Sequence[Sample] = ()
 ) -> tuple[list[Sample], list[Sample]]:
     """Return the (train, val) that a record names, found among the full `train` and
-    `val`: each split in itself first, as ELEVATER's val images come from train.
-
-    Raises ValueError if the record lacks a list, or names an image that is in neither.
+    `val`: each split in itself first, as ELEVATER's val images come from train. Raises
+    ValueError if the record lacks a list, or names an image that is in neither.
     """
     found = []
     where = f"the few-shot record of task {record.get('task')!r}"
@@ -237,9 +235,8 @@ def check_record(where: str | os.PathLike, tasks: Iterable[str]) -> None:
 
 
 def replay_record(task: Task, record: Mapping, shots: int) -> None:
-    """Give `task`, which was built with all its images, those of a record.
-
-    Raises ValueError if it states other shots, or names an image that is not there.
+    """Give `task`, which was built with all its images, those of a record. Raises
+    ValueError if it states other shots, or names an image that is not there.
     """
     file = record["file"]
     stated = record.get("shots", shots)

@@ -23,9 +23,8 @@ class ImageNetSet(CoopTask):
 
     def scan(self, folder: str, below: str) -> list[Sample]:
         """Return the images of `folder`/`below`, class by class; labels are positions
-        of the sorted class folders.
-
-        Raises FileNotFoundError, or ValueError for no class folder or an unknown one.
+        of the sorted class folders. Raises FileNotFoundError, or ValueError for no
+        class folder or an unknown one.
         """
         root = os.path.join(folder, below)
         if not os.path.isdir(root):

@@ -161,10 +161,9 @@ class MultitaskDataset(Dataset):
             self._cache = _ImageCache(len(self.samples), self.size)
 
     def decode(self, rows: Sequence[int]) -> None:
-        """Decode images before they are needed, several at a time.
-
-        Raises ImageError or FileNotFoundError naming the first that can't be decoded,
-        and how many others there are.
+        """Decode images before they are needed, several at a time. Raises ImageError or
+        FileNotFoundError naming the first that can't be decoded, and how many others
+        there are.
         """
         options = {"desc": "test images", "unit": "image", "leave": False}
         with ThreadPoolExecutor(min(16, os.cpu_count() or 1)) as pool:
@@ -225,9 +224,8 @@ class MultitaskDataset(Dataset):
 
 class _ImageCache:
     """uint8 images in anonymous shared memory: all processes share the images that a
-    forked worker decodes.
-
-    Pages take memory once they are written. The copy of a spawned worker starts empty.
+    forked worker decodes. Pages take memory once they are written. The copy of a
+    spawned worker starts empty.
     """
 
     def __init__(self, count: int, size: int):
@@ -258,9 +256,8 @@ def _shared_bytes(count: int) -> Tensor:
 
 def label_distribution(labels: Tensor, num_classes: int) -> Tensor:
     """Return target distributions (B, num_classes) of labels (B, K) padded with -1: 1/k
-    on each of an image's k labels.
-
-    The row of an image without labels is all zeros, so that its cross-entropy is 0.
+    on each of an image's k labels. The row of an image without labels is all zeros, so
+    that its cross-entropy is 0.
     """
     distribution = torch.zeros(len(labels), num_classes + 1, device=labels.device)
     # the last column takes the padding

@@ -34,12 +34,10 @@ class Sample:
 
 
 class Task(DatasetBase):
-    """Images with labels, class names, a metric and prompt templates.
-
-    Subclasses state the class attributes and call this constructor with the samples
-    that they read; Dassl constructs a registered subclass with `cfg` alone. `train_x`,
-    `val` and `test` are lists of `Sample`, few-shot already applied; `val` may be
-    empty.
+    """Images with labels, class names, a metric and prompt templates. Subclasses state
+    the class attributes and call this constructor with the samples that they read;
+    Dassl constructs a registered subclass with `cfg` alone. `train_x`, `val` and `test`
+    are lists of `Sample`, few-shot already applied; `val` may be empty.
     """
 
     name: str = ""
@@ -242,8 +240,7 @@ def _base_folder(dataset: DatasetBase, paths: Sequence[str]) -> str:
 
 def as_task(dataset: DatasetBase, name: str) -> Task:
     """Return a Dassl dataset (with Datum items) as a task called `name`; a `Task` is
-    returned as it is.
-
-    Its attributes `label_kind`, `metric`, `templates` and `crop` hold, if it has them.
+    returned as it is. Its attributes `label_kind`, `metric`, `templates` and `crop`
+    hold, if it has them.
     """
     return dataset if isinstance(dataset, Task) else _Wrapped(dataset, name)

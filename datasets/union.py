@@ -13,7 +13,6 @@ from .task import Sample, Task
 
 def register_union(names: Sequence[str]) -> str:
     """Register the union of `names` as one dataset; return them joined by commas.
-
     Labels count on from task to task, in order; an image's `domain` is its task. An
     image with several labels keeps them all, but Dassl's loaders see the first; images
     without labels are left out.

@@ -34,7 +34,6 @@ def resample(
     statistic: Statistic, images: int, resamples: int, rng: np.random.Generator
 ) -> np.ndarray:
     """Return `statistic` on `resamples` samples of images on which it is defined.
-
     Raises ValueError if it is defined on fewer than a tenth of the samples.
     """
     values: list[float] = []
@@ -98,7 +97,6 @@ def statistic_of(
     metric: str, targets: np.ndarray, probabilities: np.ndarray
 ) -> Statistic:
     """Return an official metric of `elevater_eval.metrics` as a function of counts.
-
     `targets` are labels (N,), or a 0/1 matrix (N, C), `probabilities` (N, C). Classes
     are those of all images, in every sample. Raises ValueError for another metric.
     """

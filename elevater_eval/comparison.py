@@ -195,9 +195,8 @@ def _difference(
 
 def sign_flip_p(differences: np.ndarray) -> float:
     """Return the exact two-sided p-value of integers (N,) under the hypothesis that
-    each is as likely as its negative.
-
-    With differences of -1, 0 and 1, as from one seed, this is McNemar's exact test.
+    each is as likely as its negative. With differences of -1, 0 and 1, as from one
+    seed, this is McNemar's exact test.
     """
     from scipy.stats import binom
 

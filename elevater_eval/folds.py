@@ -31,9 +31,7 @@ class FoldError(JSONError):
 
 
 def read_folds(reader: Reader) -> Any:
-    """Return "predictions"; of a list, a float64 (N, C) for each fold, or the
-    reason why it cannot be read.
-    """
+    """Return "predictions": for each fold a float64 (N, C), or why it is not read."""
     if reader.peek() != "[":
         return reader.value()
     folds = []

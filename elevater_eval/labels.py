@@ -31,9 +31,8 @@ class Labels:
 
 def read_labels(root: Root, task: TaskInfo) -> Labels:
     """Return the test labels of a task under the data root: IRIS in the order of lines,
-    COCO by ascending image id.
-
-    Raises FileNotFoundError, or ValueError that names the file and the line.
+    COCO by ascending image id. Raises FileNotFoundError, or ValueError that names the
+    file and the line.
     """
     index = Path(root) / task.test_index
     if task.format == "iris":

@@ -30,11 +30,9 @@ def accuracy(targets: ArrayLike, probabilities: ArrayLike) -> float:
 
 def mean_per_class(targets: ArrayLike, probabilities: ArrayLike) -> float:
     """Return recall averaged over the classes that occur in ``targets``: integers (N,)
-    or one-hot rows (N, C).
-
-    Classes without a test image are removed before the argmax, so a prediction of such
-    a class becomes the best of the classes that are present. On the full test sets
-    every class occurs, and this is balanced accuracy.
+    or one-hot rows (N, C). Classes without a test image are removed before the argmax,
+    so a prediction of such a class becomes the best of the classes that are present. On
+    the full test sets every class occurs, and this is balanced accuracy.
     """
     scores = _scores(probabilities)
     targets = np.asarray(targets)
@@ -54,11 +52,9 @@ def mean_per_class(targets: ArrayLike, probabilities: ArrayLike) -> float:
 
 def eleven_point_map(targets: ArrayLike, probabilities: ArrayLike) -> float:
     """Return 11-point interpolated average precision, averaged over the classes that
-    have a positive.
-
-    ``targets`` is a 0/1 matrix (N, C); integers (N,) are read as one class against the
-    rest. The precision-recall curve is scikit-learn's, which ends at (recall 0,
-    precision 1): the value at recall 0 is always 1.
+    have a positive. ``targets`` is a 0/1 matrix (N, C); integers (N,) are read as one
+    class against the rest. The precision-recall curve is scikit-learn's, which ends at
+    (recall 0, precision 1): the value at recall 0 is always 1.
     """
     precision_recall_curve = _sklearn_metrics().precision_recall_curve
 
@@ -82,9 +78,8 @@ def eleven_point_map(targets: ArrayLike, probabilities: ArrayLike) -> float:
 
 def roc_auc(targets: ArrayLike, probabilities: ArrayLike) -> float:
     """Return the area under the ROC curve of column 1, for ``targets`` (N,) of 0 and 1
-    and two classes.
-
-    A 0/1 matrix (N, C) with more than two columns is averaged over its columns.
+    and two classes. A 0/1 matrix (N, C) with more than two columns is averaged over its
+    columns.
     """
     roc_auc_score = _sklearn_metrics().roc_auc_score
     scores = _scores(probabilities)
@@ -116,10 +111,9 @@ METRICS = {
 
 
 def _sklearn_metrics() -> ModuleType:
-    """Return sklearn.metrics, imported when it is first used.
-
-    rich, which sklearn imports, draws from Python's global generator, whose state in a
-    checkpoint must not depend on when that is.
+    """Return sklearn.metrics, imported when it is first used. rich, which sklearn
+    imports, draws from Python's global generator, whose state in a checkpoint must not
+    depend on when that is.
     """
     state = random.getstate()
     import sklearn.metrics

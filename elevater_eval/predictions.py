@@ -113,10 +113,9 @@ def rounded(values: np.ndarray) -> np.ndarray:
 
 
 def rows_as_text(values: np.ndarray) -> str:
-    """Return the matrix (N, C) of numbers in [0, 1], rounded, as ``[a,b],[c,d]``.
-
-    A large one takes a fifth of the time of `json`, whose text is equal: each number
-    is one of 1,000,001 texts.
+    """Return the matrix (N, C) of numbers in [0, 1], rounded, as ``[a,b],[c,d]``. A
+    large one takes a fifth of the time of `json`, whose text is equal: each number is
+    one of 1,000,001 texts.
     """
     if values.size < LARGE:
         text = json.dumps(rounded(values).tolist(), separators=(",", ":"))

@@ -19,10 +19,7 @@ if TYPE_CHECKING:
 else:
 
     def __getattr__(name: str) -> object:
-        """Return a public name.
-
-        The first one imports torch and open_clip, which command lines do without.
-        """
+        """Return a public name; the first one imports torch and open_clip."""
         is_private = name.startswith("_") and name != "__all__"
         if is_private or importlib.util.find_spec(f"{__name__}.{name}"):
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -22,9 +22,7 @@ INPUT, OUTPUT = "images", "probabilities"
 
 
 class FixedClasses(nn.Module):
-    """The image tower with its prompt, and the class features as constants: images (B,
-    3, S, S) -> (B, C).
-    """
+    """The prompted image tower and constant class features: (B, 3, S, S) -> (B, C)."""
 
     class_features: Tensor
 

@@ -120,7 +120,6 @@ class PromptedCLIP(nn.Module):
 
     def encode_images(self, images: Tensor, contexts: Contexts | None = None) -> Tensor:
         """Return unit-length image features (B, d) of normalised images (B, 3, H, W).
-
         With `Contexts.weight` below 1 they are (B, 2 d): prompted and zero-shot
         features side by side, scaled so that a product with such class features is the
         weighted mean of both models' cosines.
@@ -156,9 +155,7 @@ class PromptedCLIP(nn.Module):
         return [unit(part) for part in parts]
 
     def feature_dim(self, contexts: Contexts | None = None) -> int:
-        """Return the width of features: the embedding's, twice that if two image towers
-        are used together.
-        """
+        """Return the width of the features, twice the embedding's for two towers."""
         dim = clip_shape(self.clip).embed_dim
         if self.has_visual_prompt and (contexts or self.contexts()).weight != 1:
             return 2 * dim
@@ -260,9 +257,7 @@ class PromptedCLIP(nn.Module):
         templates: Sequence[str] | None = None,
         task: str | None = None,
     ) -> None:
-        """Raise ValueError naming a class, or a task, whose text is longer than the text
-        tower takes; see `encode_classes`.
-        """
+        """Raise ValueError naming a class or task whose text is too long."""
         contexts = self.contexts()
         if contexts.text_map is not None:
             with torch.no_grad():
@@ -329,10 +324,8 @@ class PromptedCLIP(nn.Module):
 
     def logits(self, image_features: Tensor, class_features: Tensor) -> Tensor:
         """Return exp(logit_scale), or the prompt's scale, times cosine, (B, C), in
-        float32 at least; plus logit_bias if the model has one (SigLIP).
-
-        A column of class features beyond those of image features is a bias, added to
-        the cosine.
+        float32 at least; plus logit_bias if the model has one (SigLIP). A column of
+        class features beyond those of image features is a bias, added to the cosine.
         """
         dim = image_features.shape[1]
         with full_precision(image_features):

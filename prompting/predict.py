@@ -154,9 +154,7 @@ class Predictor:
         errors: dict[int, Exception] | None = None,
     ) -> Tensor:
         """Return probabilities (images, classes) in the order given, float32 on the
-        CPU; arguments as in `predict`.
-
-        Images that are put into `errors` have no row.
+        CPU; arguments as in `predict`. Images that are put into `errors` have no row.
         """
         class_features = self.class_features(classes, task)
         parts = [torch.empty(0, len(class_features))]
@@ -173,9 +171,7 @@ class Predictor:
         self, classes: Sequence[str] | None = None, task: str | None = None
     ) -> Tensor:
         """Return unit-length features (C, d) of the classes on the model's device; they
-        are computed once and kept.
-
-        The prompt must not be changed between calls.
+        are computed once and kept. The prompt must not be changed between calls.
         """
         names, rows = self.choose_classes(classes, task)
         device = self.model.clip.logit_scale.device
@@ -202,10 +198,8 @@ class Predictor:
         errors: dict[int, Exception] | None = None,
     ) -> Iterator[Tensor]:
         """Yield batches (B, 3, S, S) of `prepare`; threads read two batches ahead of
-        the one that is scored.
-
-        errors: takes the errors of images that can't be read by their positions; they
-        are left out of their batches.
+        the one that is scored. errors: takes the errors of images that can't be read by
+        their positions; they are left out of their batches.
         """
         ahead: deque[list[Future[Tensor]]] = deque()
         read = itertools.count()  # positions
@@ -246,10 +240,9 @@ class Predictor:
         self, classes: Sequence[str] | None, task: str | None = None
     ) -> tuple[list[str], Tensor | None]:
         """Return the class names to choose among and, for class-specific contexts,
-        their rows of the contexts.
-
-        Raises ValueError if the names are not known, if the backbone does not know
-        their words, or if a class-specific prompt holds no context for one.
+        their rows of the contexts. Raises ValueError if the names are not known, if the
+        backbone does not know their words, or if a class-specific prompt holds no
+        context for one.
         """
         if isinstance(classes, str):
             raise ValueError(f"classes must be a list of names, not {classes!r}")
@@ -357,10 +350,8 @@ def load_zero_shot(
     force: bool = False,
 ) -> Predictor:
     """Return a predictor without a prompt: plain CLIP, with its preprocessing (the
-    centre of an image is cut out).
-
-    template: the sentence around class names, which stand for its "{}". Other arguments
-    as in `load`.
+    centre of an image is cut out). template: the sentence around class names, which
+    stand for its "{}". Other arguments as in `load`.
     """
     model = load_backbone(backbone, pretrained, device)
     metadata = {
@@ -371,9 +362,8 @@ def load_zero_shot(
 
 
 def find_images(paths: Iterable[str | os.PathLike]) -> list[Path]:
-    """Return files as they are, and of each folder all images below it, sorted.
-
-    Raises FileNotFoundError naming a path.
+    """Return files as they are, and of each folder all images below it, sorted. Raises
+    FileNotFoundError naming a path.
     """
     found: list[Path] = []
     for path in map(Path, paths):

@@ -138,9 +138,8 @@ def register(cls: type[Prompt]) -> type[Prompt]:
 
 
 def build_prompt(config: dict) -> Prompt:
-    """Return the module that `prompt.config()` describes, with new values.
-
-    Raises ValueError for an unknown kind.
+    """Return the module that `prompt.config()` describes, with new values. Raises
+    ValueError for an unknown kind.
     """
     for module in KIND_MODULES:
         importlib.import_module(module)
@@ -189,11 +188,10 @@ def full_precision(like: Tensor) -> torch.autocast:
 
 @register
 class TextPrompt(Prompt):
-    """Learned words around the class name (CoOp; paper, eq. 2).
-
-    n_ctx vectors of the text tower's width, shared by all classes, or one set for each
-    of `classes` when that is given. `ctx` starts from Normal(0, 0.02), or from `init`
-    (n_ctx, width), such as the embeddings of some words.
+    """Learned words around the class name (CoOp; paper, eq. 2). n_ctx vectors of the
+    text tower's width, shared by all classes, or one set for each of `classes` when
+    that is given. `ctx` starts from Normal(0, 0.02), or from `init` (n_ctx, width),
+    such as the embeddings of some words.
     """
 
     kind = "text"

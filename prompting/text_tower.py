@@ -44,11 +44,9 @@ def check_text_tower(clip: CLIP) -> None:
 
 def encode_prefix(clip: CLIP, batch: TokenBatch, contexts: Tensor) -> Prefix | None:
     """Return the keys and values that all sequences with shared contexts (layers,
-    n_ctx, width) have in common.
-
-    These are the keys and values of the tokens before the name, which see nothing of
-    the name as attention is causal. None if it is not, if nothing precedes the
-    name, or if a block is not of the standard kind.
+    n_ctx, width) have in common. These are the keys and values of the tokens before the
+    name, which see nothing of the name as attention is causal. None if it is not, if
+    nothing precedes the name, or if a block is not of the standard kind.
     """
     blocks = clip.transformer.resblocks
     if clip.attn_mask is None or not batch.prefix or not are_standard(blocks):
@@ -111,10 +109,8 @@ def project_text(clip: CLIP, x: Tensor) -> Tensor:
 def _embed(
     clip: CLIP, ids: Tensor, slots: Tensor, contexts: Tensor | None, start: int
 ) -> Tensor:
-    """Return embeddings (B, L, width) of the tokens from `start`: words, contexts of the
-    first layer in their slots, and positions.
-
-    In float32 if weights are.
+    """Return embeddings (B, L, width) of the tokens from `start`: words, contexts of
+    the first layer in their slots, and positions. In float32 if weights are.
     """
     with full_precision(ids):
         with torch.no_grad():
@@ -148,9 +144,7 @@ def _run_blocks(
     class_vectors: ClassVectors | None,
 ) -> Tensor:
     """Return the blocks' output at `ends` (B,), as (B, width), for embedded tokens x
-    (B, L, width).
-
-    The last block computes `ends` only.
+    (B, L, width). The last block computes `ends` only.
     """
     blocks = clip.transformer.resblocks
     rows = torch.arange(len(x), device=x.device)

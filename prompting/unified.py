@@ -19,7 +19,6 @@ THETAS = ("attention", "per-token", "mlp", "identity")
 
 class Mixer(nn.Module):
     """`layers` CLIP blocks (pre-norm, QuickGELU) of width `dim` without a mask.
-
     across_tokens: attend over all tokens; otherwise each token is a sequence of length
     1, so that tokens never meet.
     """

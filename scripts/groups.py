@@ -25,7 +25,6 @@ from toolkit.common.files import write_text
 
 def choose(matrix: Matrix, size: int, worst: bool = False) -> dict[str, list[str]]:
     """Return the size - 1 tasks that transfer best (or worst) to each target, in order.
-
     Of equals, the earlier is first. Raises ValueError for a size above the number of
     tasks.
     """

@@ -13,9 +13,7 @@ if _FOLDER not in sys.path:
 
 
 def which_dassl() -> str:
-    """Return the name of the Dassl that runs: ``"toolkit/dassl (built in)"`` or, for
-    example, ``"dassl 0.6.3 (installed)"``.
-    """
+    """Return the name of the Dassl that runs, such as "dassl 0.6.3 (installed)"."""
     import dassl
 
     origin = Path(dassl.__file__).resolve()

@@ -12,9 +12,7 @@ import toolkit  # noqa: F401  (makes `dassl` importable)
 
 
 def register_all() -> None:
-    """Import every module of this folder and of `methods/`, and the files of --import,
-    so that their registrations run. Repeated calls cost nothing.
-    """
+    """Import the modules of this folder and `methods/`, and the files of --import."""
     import datasets
     from toolkit import plugin_files
 

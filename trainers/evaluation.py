@@ -42,10 +42,9 @@ log = logging.getLogger(__name__)
 
 
 class PromptEvaluator(TrainerX):
-    """Scores a prompt of a frozen CLIP on one or several tasks.
-
-    A trainer states its prompt (`make_prompt`, or `build_prompt`), its defaults, and
-    whether several tasks may share the prompt (`multitask`).
+    """Scores a prompt of a frozen CLIP on one or several tasks. A trainer states its
+    prompt (`make_prompt`, or `build_prompt`), its defaults, and whether several tasks
+    may share the prompt (`multitask`).
     """
 
     native: ClassVar[bool] = True  # False, or absent: written for Dassl alone

@@ -34,9 +34,8 @@ LABEL_COLUMNS = ("label", "labels", "class", "class_name", "category")
 
 
 def find_tables(root: Path, split_folders: Mapping[str, Path]) -> dict[Path, str]:
-    """Return each table with labels -> its split ("" for that of the root).
-
-    Raises ValueError for two tables, or if only some of the split folders have one.
+    """Return each table with labels -> its split ("" for that of the root). Raises
+    ValueError for two tables, or if only some of the split folders have one.
     """
     folders = {root: ""} | {folder: split for split, folder in split_folders.items()}
     found: dict[Path, str] = {}
@@ -63,9 +62,8 @@ def find_tables(root: Path, split_folders: Mapping[str, Path]) -> dict[Path, str
 
 
 def read_tables(root: Path, tables: Mapping[Path, str]) -> list[Row]:
-    """Return the images that tables list, in their order.
-
-    Raises FileNotFoundError or ValueError with table and line of a fault.
+    """Return the images that tables list, in their order. Raises FileNotFoundError or
+    ValueError with table and line of a fault.
     """
     rows = []
     seen: dict[str, str] = {}

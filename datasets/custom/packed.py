@@ -47,10 +47,9 @@ def read_packed(
     kind: str, path: Path
 ) -> tuple[list[Row], list[Row], list[str], tuple[str, ...]]:
     """Return the images of a source, unpacking them if they are not yet; those of them
-    that may have several labels; the class names in label order; and templates.
-
-    Without a test split, the validation images are the test images; of a single split,
-    a fifth of each class. Errors name file and place.
+    that may have several labels; the class names in label order; and templates. Without
+    a test split, the validation images are the test images; of a single split, a fifth
+    of each class. Errors name file and place.
     """
     if not path.exists():
         raise FileNotFoundError(f"no file or folder {path}")

@@ -172,7 +172,6 @@ def _class_images(
     root: Path, known: Iterable[str]
 ) -> Iterator[tuple[Path, list[Path]]]:
     """Yield each class folder with the images below it, but none of the other classes.
-
     Raises ValueError if two are links to one folder.
     """
     folders = _class_folders(root, known)

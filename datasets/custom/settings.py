@@ -47,7 +47,6 @@ KEYS = tuple(field.name for field in fields(Settings) if field.name != "file")
 
 def read_settings(stem: Path) -> Settings:
     """Return the settings in `<stem>.yaml` or `<stem>.yml`, by default the defaults.
-
     Raises ValueError naming the file, and a key that is unknown or impossible.
     """
     for suffix in SUFFIXES:

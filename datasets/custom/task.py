@@ -83,11 +83,10 @@ def _restore(name: str, attributes: dict) -> Task:
 
 
 class CustomTask(Task):
-    """The task that `spec` names.
-
-    Few-shot: without validation images, ELEVATER's rule (`sample_elevater`); with them,
-    the same sampling of `cfg.DATASET.NUM_SHOTS` training and at most 4 validation
-    images per class. -1 takes all, 0 no training images. Errors name file and line.
+    """The task that `spec` names. Few-shot: without validation images, ELEVATER's rule
+    (`sample_elevater`); with them, the same sampling of `cfg.DATASET.NUM_SHOTS`
+    training and at most 4 validation images per class. -1 takes all, 0 no training
+    images. Errors name file and line.
     """
 
     spec: str = ""

@@ -84,7 +84,6 @@ def read_iris(
 
 def read_coco(root: str, index: str) -> tuple[list[Sample], list[str]]:
     """Return the samples of a COCO index by ascending image id, and class names.
-
     Categories sorted by id become labels 0..C-1. Raises FileNotFoundError, or
     ValueError if it is no json, lacks a key, or an annotation's image or category.
     """

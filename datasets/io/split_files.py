@@ -17,7 +17,6 @@ Splits = tuple[list[Sample], list[Sample], list[Sample]]
 
 def read_split(path: str, images: str) -> Splits:
     """Return (train, val, test) of a split file whose paths are relative to `images`.
-
     Raises FileNotFoundError, or ValueError if it is not of this form or a label is
     negative.
     """
@@ -56,7 +55,6 @@ def parse_split(
 
 def class_names(splits: Sequence[Sequence[Sample]], source: str) -> list[str]:
     """Return the class names in label order, gathered from the samples of all splits.
-
     Raises ValueError naming `source` if a label has two names, or they are not 0..C-1.
     """
     names: dict[int, str] = {}

@@ -45,9 +45,8 @@ _COUNT = re.compile(r"\s*[1-9]\d{0,8}\s*")
 
 
 def read_webdataset(path: Path) -> Collection:
-    """Return the images of a folder of shards, read as they are asked for.
-
-    Raises FileNotFoundError if the folder, the class list or a shard is missing, and
+    """Return the images of a folder of shards, read as they are asked for. Raises
+    FileNotFoundError if the folder, the class list or a shard is missing, and
     ValueError for other faults; streams raise it with tar and member.
     """
     if not path.is_dir():

@@ -44,10 +44,8 @@ class Stroke(NamedTuple):
 
 class Pen:
     """Draws shapes given in the square [0, 100] x [0, 100] (y down) under one
-    similarity transform.
-
-    `mode` is "fill", "outline" (a sketch: edges only) or "silhouette" (every shape in
-    one dark colour).
+    similarity transform. `mode` is "fill", "outline" (a sketch: edges only) or
+    "silhouette" (every shape in one dark colour).
     """
 
     def __init__(

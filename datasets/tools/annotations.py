@@ -116,10 +116,9 @@ def check_available(known: Entry, folder: str) -> None:
 
 
 def split_rows(name: str, folder: str) -> dict[str, list[Row]]:
-    """Return split -> images of CoOp's set `name` in its folder.
-
-    Raises FileNotFoundError or ValueError for an annotation file that is missing or
-    cannot be read, ValueError for a class with too few images to be split.
+    """Return split -> images of CoOp's set `name` in its folder. Raises
+    FileNotFoundError or ValueError for an annotation file that is missing or cannot be
+    read, ValueError for a class with too few images to be split.
     """
     lists = _READERS.get(name, _folders)(name, folder)
     if len(lists) == 3:

@@ -235,10 +235,7 @@ def _from_http(url: str, part: _Part, wait: float) -> None:
 
 
 def _reason(error: Exception) -> str:
-    """Return why a connection broke.
-
-    Raises _Failed if another attempt would not help.
-    """
+    """Return why a connection broke. Raises _Failed if another attempt would not help."""
     cause = getattr(error, "reason", error)
     if isinstance(cause, socket.gaierror):  # no network, or no such server
         raise _Failed(f"the server cannot be found ({cause})") from error

@@ -246,7 +246,6 @@ def _record_published(
     entry: Entry, work: Path, source: Path, about: dict[str, str]
 ) -> None:
     """Write the record of a set in its published layout, unless its files bring one.
-
     Raises ValueError with the first errors that `doctor` finds in the files, other than
     numbers of images, which the verdict is about.
     """

@@ -36,9 +36,8 @@ EUROSAT_EACH = 500  # images a class and split
 def read_copy(
     entry: Entry, split: str, source: Path, download: bool
 ) -> Iterator[PackedImage]:
-    """Yield the images of a split, with the labels of the set; see `prepare`.
-
-    Raises NotDone, whose message names the next step, if torchvision cannot read it,
+    """Yield the images of a split, with the labels of the set; see `prepare`. Raises
+    NotDone, whose message names the next step, if torchvision cannot read it,
     ValueError if its class names are not those of the set.
     """
     for number, (image, labels) in enumerate(_read(entry, split, source, download)):

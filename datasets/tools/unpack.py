@@ -97,7 +97,6 @@ def unpack(archive: Path, folder: Path, wanted: Sequence[str]) -> list[str]:
 
 def _extract(archive: Path, work: Path, budget: int) -> int:
     """Unpack all files and folders, `budget` bytes at most; return the number of bytes.
-
     Whatever the archive says, all is written inside `work`, and over no file.
     """
     total = 0

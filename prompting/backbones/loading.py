@@ -223,10 +223,7 @@ def _load_architecture(
 
 
 def _open_clip_model(architecture: str, tag: str, config: dict) -> Any:
-    """Return open_clip's model, downloaded if it is not in a cache.
-
-    open_clip and huggingface_hub log nothing: the exception says what failed.
-    """
+    """Return open_clip's model, downloaded, without a log, if it is not in a cache."""
     from open_clip import create_model
 
     if config.get("hf_hub"):
@@ -280,10 +277,7 @@ def _check_config(folder: Path) -> None:
 
 
 def _read_hub_config(folder: Path) -> tuple[dict, dict]:
-    """Return model and preprocessing of open_clip's configuration file in a folder.
-
-    Raises ValueError if it is none, or of a model that cannot be used.
-    """
+    """Return model and preprocessing of open_clip's file in a folder, or ValueError."""
     config_path = folder / HUB_CONFIG
     try:
         config = json.loads(config_path.read_text(encoding="utf-8"))

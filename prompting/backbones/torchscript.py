@@ -47,10 +47,7 @@ def is_torchscript(path: str | Path) -> bool:
 
 
 def read_torchscript(path: str | Path) -> dict[str, Tensor]:
-    """Return parameters and buffers by their names in `state_dict()`, on the CPU.
-
-    Any error means a damaged archive.
-    """
+    """Return parameters and buffers by their names in `state_dict()`, on the CPU."""
     with zipfile.ZipFile(path) as archive:
         names = archive.namelist()
         (top,) = {name.split("/")[0] for name in names}

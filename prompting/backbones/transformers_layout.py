@@ -29,7 +29,6 @@ _JOINED = re.compile(r"\.(position_ids|[kv]_proj\.(weight|bias))$")  # ends of n
 
 def read_config(path: Path) -> dict:
     """Return the open_clip configuration that a config.json of a `CLIPModel` describes.
-
     Raises ValueError naming the file and the key if it is of another model, or of one
     that CLIP's towers cannot be.
     """

@@ -139,18 +139,14 @@ def _without_text_prefix(state: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def has_openai_sizes(state: dict[str, Tensor]) -> bool:
-    """Return True if the state dict holds the numbers of OpenAI's own archives, whose
-    activation is QuickGELU.
-    """
+    """Return True if the sizes are those of OpenAI's archives, which use QuickGELU."""
     return all(name in state for name in _SIZES)
 
 
 def build_from_openai_layout(state: dict[str, Tensor], source: str) -> CLIP:
     """Return the float32 CLIP of these tensors: sizes from their shapes, heads 64 wide
-    and QuickGELU, as OpenAI's are.
-
-    source: the file's name in messages. Raises ValueError naming missing and unexpected
-    keys for other layouts.
+    and QuickGELU, as OpenAI's are. source: the file's name in messages. Raises
+    ValueError naming missing and unexpected keys for other layouts.
     """
     if any(name.startswith(("text_model.", "vision_model.")) for name in state):
         raise ValueError(
@@ -180,9 +176,8 @@ def build_from_openai_layout(state: dict[str, Tensor], source: str) -> CLIP:
 
 
 def openai_config(state: dict[str, Tensor], source: str) -> dict:
-    """Return the open_clip configuration that tensors in OpenAI's layout imply.
-
-    Raise ValueError if they imply none.
+    """Return the open_clip configuration that tensors in OpenAI's layout imply. Raise
+    ValueError if they imply none.
     """
     for name, count in _LAYOUT["dimensions"].items():
         if name not in state:
@@ -227,7 +222,6 @@ def openai_config(state: dict[str, Tensor], source: str) -> dict:
 
 def build(config: dict, state: dict[str, Tensor], source: str) -> CLIP:
     """Return an open_clip CLIP of this configuration with these tensors, in float32.
-
     Raises ValueError naming missing and unexpected keys and tensors of other shapes.
     """
     config = dict(config)

@@ -73,9 +73,7 @@ class Checkpoint:
 
     def prompt_state(self) -> dict[str, Tensor]:
         """Return the state under the names of our prompt modules; of CoCoOp its context
-        alone, see `left_out`.
-
-        Raises ValueError naming keys that belong to no prompt.
+        alone, see `left_out`. Raises ValueError naming keys that belong to no prompt.
         """
         if not self.foreign:
             return self.state
@@ -84,9 +82,7 @@ class Checkpoint:
 
     @property
     def left_out(self) -> str:
-        """Return a sentence about the tensors that `prompt_state` leaves out; empty if
-        it has all.
-        """
+        """Return a sentence about the tensors that `prompt_state` leaves out, or ""."""
         net = [name for name in self.state if name.startswith(_NET)]
         if not net:
             return ""
@@ -94,9 +90,7 @@ class Checkpoint:
 
     @property
     def position(self) -> str | None:
-        """Return the class name's position, if the method or the path states it; None
-        for prompts without text, too.
-        """
+        """Return the class name's position, if method or path state it, or None."""
         if "ctx" not in self.state:
             return None
         if self.method in _AT_THE_END:
@@ -121,9 +115,7 @@ class Checkpoint:
 
     @property
     def per_token(self) -> bool:
-        """Return True if the vectors passed through the reference's θ, which treats
-        each by itself.
-        """
+        """Return True if the reference's θ treated each vector by itself."""
         return self.foreign and any(
             name.startswith("mvlpt_proj.") for name in self.state
         )
@@ -131,10 +123,8 @@ class Checkpoint:
 
 def read_checkpoint(path: str | Path) -> Checkpoint:
     """Return the prompt in an untrusted checkpoint, without executing anything from its
-    pickle.
-
-    Raises FileNotFoundError, or ValueError naming the file when it holds no state dict
-    of tensors.
+    pickle. Raises FileNotFoundError, or ValueError naming the file when it holds no
+    state dict of tensors.
     """
     content = read(path)
     record = _record(content, path)
@@ -235,9 +225,7 @@ def _fixed_words(ctx: Tensor, suffix: Tensor | None) -> str:
 
 def checkpoint_path(directory: str | Path, epoch: int | None = None) -> str:
     """Return the checkpoint below a run's folder: of `epoch`, or the best one, or the
-    last one.
-
-    Raises FileNotFoundError naming those that are there.
+    last one. Raises FileNotFoundError naming those that are there.
     """
     folder = os.path.join(directory, "prompt_learner")
     names = os.listdir(folder) if os.path.isdir(folder) else []
@@ -313,9 +301,7 @@ def _prompt_of(checkpoint: Checkpoint, position: str | None) -> tuple[Prompt, di
 
 
 def recorded_config(checkpoint: Checkpoint) -> dict:
-    """Return the configuration of a run's prompt, from its checkpoint or its
-    prompts.safetensors; {} if neither has it.
-    """
+    """Return the configuration of a run's prompt, {} if its files have none."""
     if checkpoint.record:
         return checkpoint.record["config"]
     prompts = Path(checkpoint.path).absolute().parent.parent / "prompts.safetensors"
@@ -325,9 +311,7 @@ def recorded_config(checkpoint: Checkpoint) -> dict:
 
 
 def check_position(prompt: Prompt, position: str | None, path: str | Path) -> None:
-    """Raise ValueError naming both if the class name's position is given and is another
-    than the prompt's.
-    """
+    """Raise ValueError if a given position of the class name is not the prompt's."""
     if prompt.kind != "visual" and position not in (None, prompt.position):
         raise ValueError(
             f"{path}: its class name is at the position {prompt.position!r}, not {position!r}"

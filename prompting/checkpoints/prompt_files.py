@@ -30,10 +30,9 @@ def save_prompts(
     path: str | Path, prompt: Prompt, metadata: dict | None = None
 ) -> None:
     """Write the prompt's tensors in float32, its `config()`, `metadata` (JSON values)
-    and a checksum of the tensors, whole or not at all.
-
-    Usual metadata: method, backbone, preprocessing. Raises ValueError for the reserved
-    names "config" and "checksum".
+    and a checksum of the tensors, whole or not at all. Usual metadata: method,
+    backbone, preprocessing. Raises ValueError for the reserved names "config" and
+    "checksum".
     """
     metadata = dict(metadata or {})
     for name in (_CONFIG, _CHECKSUM):
@@ -51,10 +50,9 @@ def save_prompts(
 
 
 def load_prompts(path: str | Path) -> tuple[Prompt, dict]:
-    """Return the prompt module in `path`, on the CPU, and its metadata.
-
-    Raises FileNotFoundError, or ValueError when the file is no safetensors file, lacks
-    its configuration, does not fit it or has another checksum than its tensors.
+    """Return the prompt module in `path`, on the CPU, and its metadata. Raises
+    FileNotFoundError, or ValueError when the file is no safetensors file, lacks its
+    configuration, does not fit it or has another checksum than its tensors.
     """
     path = Path(path)
     if not path.is_file():
@@ -91,9 +89,7 @@ def _checksum(tensors: Mapping[str, Tensor]) -> str:
 
 
 def load_state(prompt: Prompt, state: dict[str, Tensor]) -> None:
-    """Copy `state` into the prompt, all of it or, with a ValueError that names the
-    differences, nothing.
-    """
+    """Copy `state` into the prompt, or raise ValueError naming the differences."""
     state = prompt.complete_state(state)
     _check_state(prompt, state)
     prompt.load_state_dict(state)
@@ -109,9 +105,7 @@ def prompt_of(config: Any, state: dict[str, Tensor]) -> Prompt:
 
 def check_config(config: object, state: dict[str, Tensor]) -> dict:
     """Return an untrusted configuration with its defaults. Raises ValueError unless it
-    is that of a prompt of these tensors.
-
-    Nothing is allocated.
+    is that of a prompt of these tensors. Nothing is allocated.
     """
     if not isinstance(config, dict):
         raise ValueError(f"its metadata {_CONFIG!r} is no object")
@@ -123,9 +117,7 @@ def check_config(config: object, state: dict[str, Tensor]) -> dict:
 
 
 def _check_sizes(config: dict, tensors: int) -> None:
-    """Raise ValueError if an untrusted configuration has too large numbers, or more
-    modules than a file's tensors.
-    """
+    """Raise ValueError for too large numbers, or more modules than a file's tensors."""
     for name, value in config.items():
         if isinstance(value, dict):
             _check_sizes(value, tensors)

@@ -41,11 +41,9 @@ def is_ivlp(state: State) -> bool:
 
 def rename(state: State) -> State:
     """Return the state dict under the names of the prompt module that it belongs to, in
-    float32.
-
-    Names of older checkpoints (upt_proj...) are understood; buffers that depend on
-    class names are dropped. Raises ValueError naming every key that is none of an
-    official implementation's.
+    float32. Names of older checkpoints (upt_proj...) are understood; buffers that
+    depend on class names are dropped. Raises ValueError naming every key that is none
+    of an official implementation's.
     """
     given, state = state, {}
     for name, value in given.items():
@@ -234,10 +232,9 @@ def _deep_prompt(state: State, fixed_words: str) -> Prompt:
 
 
 def to_reference(prompt: Prompt) -> State:
-    """Return the prompt's tensors under the official names, on the CPU.
-
-    Raises ValueError for a prompt that no official implementation has or would compute
-    in the same way.
+    """Return the prompt's tensors under the official names, on the CPU. Raises
+    ValueError for a prompt that no official implementation has or would compute in the
+    same way.
     """
     if isinstance(prompt, UnifiedPrompt):
         _check_theta(prompt)
@@ -247,7 +244,6 @@ def to_reference(prompt: Prompt) -> State:
 
 def official_names(prompt: Prompt, state: State) -> State:
     """Return tensors of the prompt (values or gradients) under the official names.
-
     Raises ValueError for a prompt that no official implementation has.
     """
     for deep in (IVLPPrompt, MaPLePrompt):

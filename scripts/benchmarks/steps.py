@@ -246,9 +246,7 @@ def prompted_tower(
     visual: nn.Module, images: Tensor, tokens: Tensor, before_norm: bool = False
 ) -> Tensor:
     """Return image features (B, d) with deep prompts (layers, 1, n_ctx, width), written
-    as the paper's equation 3 reads.
-
-    before_norm: those of the first layer pass ln_pre.
+    as the paper's equation 3 reads. before_norm: those of the first layer pass ln_pre.
     """
     x = visual.conv1(images).flatten(2).transpose(1, 2)
     start = visual.class_embedding.expand(len(x), 1, -1)

@@ -62,9 +62,8 @@ def cases(options: argparse.Namespace) -> list[dict]:
 
 def case(given: dict, baseline: bool) -> dict:
     """Measure one case in this process; return its arguments with the median seconds of
-    a step, of the floor, and of the naive way if `baseline`.
-
-    Memory is the peak after the steps and before the other two.
+    a step, of the floor, and of the naive way if `baseline`. Memory is the peak after
+    the steps and before the other two.
     """
     import torch
 

@@ -58,9 +58,8 @@ class Plan:
         return iter(self.jobs.values())
 
     def add(self, job: Job) -> str:
-        """Add a job unless it is there already, and return its name.
-
-        Raises ValueError if another job has the name, or a need is not in the plan.
+        """Add a job unless it is there already, and return its name. Raises ValueError
+        if another job has the name, or a need is not in the plan.
         """
         for name in job.needs:
             if name not in self.jobs:
@@ -119,10 +118,9 @@ class Outcome:
 
 
 def attempt(perform: Callable[[Job, object], None], place: object, job: Job) -> Outcome:
-    """Try a job; whatever it raises is its outcome.
-
-    ValueError and FileNotFoundError mean wrong input; InUse, that a lost try still
-    works in the folder. An error in a plugin's own line comes with its traceback.
+    """Try a job; whatever it raises is its outcome. ValueError and FileNotFoundError
+    mean wrong input; InUse, that a lost try still works in the folder. An error in a
+    plugin's own line comes with its traceback.
     """
     began = time.monotonic()
     try:

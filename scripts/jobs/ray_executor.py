@@ -163,10 +163,9 @@ class Ray:
             self.pending[actor.handle.node.remote()] = actor
 
     def _receive(self, reference: Any) -> Outcome | None:
-        """Return the outcome of an actor that has ended a job or is lost, if any.
-
-        An actor that is lost while it starts takes a queued job along, so that actors
-        that never start are noticed.
+        """Return the outcome of an actor that has ended a job or is lost, if any. An
+        actor that is lost while it starts takes a queued job along, so that actors that
+        never start are noticed.
         """
         actor = self.pending.pop(reference)
         try:

@@ -75,9 +75,8 @@ def build(suite: Suite, results: Results, folder: Path, published: Published) ->
 
 
 def read_scores(results: Results, folder: Path) -> dict[tuple[str, str], Scores]:
-    """Return (method, label) -> seed -> task -> percent.
-
-    Plain CLIP comes first, from the records of the first method that has its score.
+    """Return (method, label) -> seed -> task -> percent. Plain CLIP comes first, from
+    the records of the first method that has its score.
     """
     _, first = next(iter(results.runs))
     is_fewshot = results.protocol == "fewshot"  # the same at each number of shots

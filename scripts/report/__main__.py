@@ -51,10 +51,8 @@ def write(
     with_zero_shot: bool = True,
 ) -> Path:
     """Write the page of the runs in `folders` and return its path, by default
-    report.html in the first folder.
-
-    Raises FileNotFoundError or ValueError naming a missing or damaged file; nothing is
-    written then.
+    report.html in the first folder. Raises FileNotFoundError or ValueError naming a
+    missing or damaged file; nothing is written then.
     """
     import toolkit  # noqa: F401  (makes `dassl` importable)
     import trainers

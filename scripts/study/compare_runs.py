@@ -60,10 +60,9 @@ class Scores:
 
 
 def read_scores(folders: Sequence[Path]) -> dict[tuple[int, str], Scores]:
-    """Return the scores of runs by (shots, trainer).
-
-    Raises FileNotFoundError for a folder without results, ValueError if runs of a group
-    differ in their tasks or a record lacks zero-shot.
+    """Return the scores of runs by (shots, trainer). Raises FileNotFoundError for a
+    folder without results, ValueError if runs of a group differ in their tasks or a
+    record lacks zero-shot.
     """
     groups: dict[tuple[int, str], list[list[dict]]] = defaultdict(list)
     for folder in folders:
@@ -120,9 +119,8 @@ def markdown(rows: dict[tuple[int, str], dict], comparisons: list[dict]) -> str:
 
 
 def markdown_by_task(scores: dict[tuple[int, str], Scores]) -> str:
-    """Return a table of tasks: zero-shot, then each trainer's mean over seeds.
-
-    Raises ValueError if their tasks differ.
+    """Return a table of tasks: zero-shot, then each trainer's mean over seeds. Raises
+    ValueError if their tasks differ.
     """
     first, *others = groups = list(scores.values())
     if any(group.tasks != first.tasks for group in others):

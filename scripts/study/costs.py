@@ -58,7 +58,6 @@ class Size(NamedTuple):
 @cache
 def size(task: str, shots: int) -> Size:
     """Return a task's size; by its layout, validation images come out of the shots.
-
     Sets that the catalog does not know count as 10 classes of 100 test images.
     """
     entry = entries().get(task)

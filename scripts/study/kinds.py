@@ -62,7 +62,6 @@ def read_suite(
 
 def check_mapping(content: object, kinds: Mapping[str, str], where: str) -> None:
     """Raise ValueError unless `content` maps just these keys to values of their kinds.
-
     where: the file and position of `content`, for messages.
     """
     if not isinstance(content, dict):

@@ -84,9 +84,8 @@ class Planner:
         return self.plan.add(run_job(name, settings, "evaluation", [task], trained))
 
     def transfer(self, method: str, shots: int, seed: int) -> str:
-        """Plan the scores of every target's own prompt on every target.
-
-        Prompts are learned without offsets of their task's classes.
+        """Plan the scores of every target's own prompt on every target. Prompts are
+        learned without offsets of their task's classes.
         """
         targets = self.protocol.targets
         variant = {"offsets": False} if any_classes(method) else {}

@@ -107,9 +107,8 @@ def heat_maps(
     title: str,
 ) -> None:
     """Draw column-normalised matrices (T, T) below each other into files such as PNG
-    and PDF; sources down, targets across, one scale of colours.
-
-    maps: title of a matrix -> its values, of which 1 is the best.
+    and PDF; sources down, targets across, one scale of colours. maps: title of a matrix
+    -> its values, of which 1 is the best.
     """
     import matplotlib
 

@@ -72,10 +72,8 @@ def read_bytes(path: str) -> bytes:
 
 def content_checksum(path: str) -> str:
     """Return a checksum of the content: CRC-32 and size of a zip's member, as the zip
-    states them, else a BLAKE2b hash.
-
-    A file is read once; its hash is kept as long as its size, times and inode stay.
-    Raises the errors of `read_bytes`.
+    states them, else a BLAKE2b hash. A file is read once; its hash is kept as long as
+    its size, times and inode stay. Raises the errors of `read_bytes`.
     """
     archive, member = split_archive(path)
     if member is not None:
@@ -103,9 +101,7 @@ def check_method(entry: zipfile.ZipInfo, archive: str) -> None:
 
 def require_files(paths: Iterable[str]) -> None:
     """Raise FileNotFoundError naming the first file, zip or member that is not there,
-    ValueError for a damaged zip.
-
-    Nothing is read but the zips' directories.
+    ValueError for a damaged zip. Nothing is read but the zips' directories.
     """
     for path in dict.fromkeys(paths):
         archive, member = split_archive(path)

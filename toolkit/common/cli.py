@@ -68,9 +68,7 @@ def fail(error: BaseException, code: int) -> int:
 
 @contextlib.contextmanager
 def stopped_by_sigterm() -> Iterator[None]:
-    """Treat a request to end as an interrupt: batch systems send it before they take a
-    machine away. Threads beside the main one can set no handler.
-    """
+    """Treat SIGTERM, as batch systems send it, as an interrupt (in the main thread)."""
 
     def stop(*_) -> None:
         raise KeyboardInterrupt

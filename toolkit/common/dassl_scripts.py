@@ -42,9 +42,8 @@ def imports(text: str, file: Path) -> bool:
 
 
 def functions(file: Path, builtins: Mapping | None = None) -> dict:
-    """Return the names that a script defines: imports, functions, classes, constants.
-
-    A statement that fails is left out, and none is made that parses a command line.
+    """Return the names that a script defines: imports, functions, classes, constants. A
+    statement that fails is left out, and none is made that parses a command line.
     """
     namespace: dict = {"__name__": "train", "__file__": str(file)}
     if builtins is not None:

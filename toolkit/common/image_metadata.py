@@ -33,10 +33,8 @@ Stripped = tuple[bytes, int | None]  # content, orientation
 
 def without_metadata(content: bytes) -> Stripped:
     """Return a JPEG, PNG, TIFF, AVIF or HEIF file with its pixels alone, and its EXIF
-    orientation, None if it states none.
-
-    Other formats, and files that are not as these formats say, are returned as they
-    are.
+    orientation, None if it states none. Other formats, and files that are not as these
+    formats say, are returned as they are.
     """
     try:
         if content[:2] == b"\xff\xd8":

@@ -101,9 +101,8 @@ def _require(what: str, value: str, known: Sequence[str]) -> None:
 
 
 def image_size(path: str | os.PathLike) -> tuple[int, int]:
-    """Return the width and height that a file declares; nothing is decoded.
-
-    Raises FileNotFoundError, ImageError, or Pillow's DecompressionBombError.
+    """Return the width and height that a file declares; nothing is decoded. Raises
+    FileNotFoundError, ImageError, or Pillow's DecompressionBombError.
     """
     content, _ = image_metadata.without_metadata(read_bytes(os.fspath(path)))
     try:

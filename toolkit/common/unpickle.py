@@ -60,10 +60,8 @@ class Placeholder:
 
 def read(path: str | Path) -> Any:
     """Return the content of a file of `torch.save`, on the CPU. Nothing in it is
-    executed or imported.
-
-    Raises FileNotFoundError, or ValueError naming the file when it is no such file,
-    damaged, or misuses its tensors.
+    executed or imported. Raises FileNotFoundError, or ValueError naming the file when
+    it is no such file, damaged, or misuses its tensors.
     """
     path = Path(path)
     if not path.is_file():
@@ -302,7 +300,6 @@ class _Value:
 def check_pickle(file: BinaryIO) -> None:
     """Raise ValueError if loading the pickle at the file's position would exhaust the
     stack, the memory or the time, or if a persistent id is not made of simple values.
-
     The position is then after the pickle.
     """
     machine = _Machine()

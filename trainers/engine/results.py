@@ -240,9 +240,7 @@ def one_line(record: dict) -> str:
 
 
 def markdown(records: Sequence[dict]) -> str:
-    """Return a table of records' scores in percent, of several with the mean, and below
-    it the tasks that are worse than zero-shot.
-    """
+    """Return a table of scores in percent, and below it the tasks under zero-shot."""
     rows = [["task", "metric"]]
     for record in records:
         name = printable(record["task"]).replace("|", "\\|")

@@ -54,7 +54,6 @@ def build_data_loader(
 
 class DataManager:
     """The dataset ``cfg.DATASET.NAME`` and loaders of its splits, None without data.
-
     custom_tfm_train, custom_tfm_test: transforms instead of those of ``cfg.INPUT``.
     dataset_wrapper: class instead of ``DatasetWrapper``, constructed in the same way.
     """

@@ -18,11 +18,10 @@ Names = str | list[str] | None  # of registered models; None for all
 
 
 class TrainerBase:
-    """Iterative training of registered models.
-
-    A subclass registers each model it trains, with its optimiser and schedule; the name
-    is also that of the checkpoints' folder. ``train`` runs ``before_train``, for each
-    epoch ``before_epoch``, ``run_epoch``, ``after_epoch``, and last ``after_train``.
+    """Iterative training of registered models. A subclass registers each model it
+    trains, with its optimiser and schedule; the name is also that of the checkpoints'
+    folder. ``train`` runs ``before_train``, for each epoch ``before_epoch``,
+    ``run_epoch``, ``after_epoch``, and last ``after_train``.
     """
 
     def __init__(self):
@@ -74,7 +73,6 @@ class TrainerBase:
         model_name: str = "",
     ) -> None:
         """Save every model to ``<directory>/<name>/``, with all that a resume needs.
-
         epoch: index of the finished epoch; the file counts it as ``epoch + 1``.
         is_best: also write the best file. val_result: on the validation set.
         model_name: file name; default ``model.pth.tar-<epoch + 1>``.
@@ -124,7 +122,6 @@ class TrainerBase:
 
     def load_model(self, directory: str, epoch: int | None = None) -> None:
         """Load every model, strictly, from ``<directory>/<name>/``; from "" none.
-
         epoch: number in the file's name; None: the best file. Raises FileNotFoundError.
         """
         if not directory:

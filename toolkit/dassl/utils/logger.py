@@ -15,7 +15,6 @@ _tees: list["Logger"] = []
 
 class Logger(contextlib.AbstractContextManager):
     """A text stream that passes on to the present ``sys.stdout`` and appends to a file.
-
     It makes output of plain ``print`` calls part of the log file. Other attributes of a
     stream (``isatty``, ...) are the console's; ``close`` closes only the file.
     """

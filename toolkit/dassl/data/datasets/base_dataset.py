@@ -16,9 +16,7 @@ logger = logging.getLogger(__name__)
 
 
 class Datum:
-    """One image file with its label: path, class, domain and the class's name. Raises
-    FileNotFoundError if there is no file.
-    """
+    """One image file with its label. Raises FileNotFoundError if there is no file."""
 
     def __init__(
         self,
@@ -45,11 +43,9 @@ class Datum:
 
 class DatasetBase:
     """A dataset: lists of items, or None, for training, training without labels,
-    validation and test.
-
-    Subclasses are constructed with ``cfg`` alone and pass their splits on. Labels run
-    from 0; ``num_classes``, ``lab2cname`` (label -> name) and ``classnames`` are those
-    of ``train_x``, in order of labels.
+    validation and test. Subclasses are constructed with ``cfg`` alone and pass their
+    splits on. Labels run from 0; ``num_classes``, ``lab2cname`` (label -> name) and
+    ``classnames`` are those of ``train_x``, in order of labels.
     """
 
     dataset_dir = ""  # folder below cfg.DATASET.ROOT
@@ -139,7 +135,6 @@ class DatasetBase:
     ):
         """Return ``num_shots`` items of each class (below 1: all) from each source, by
         Python's global random generator: one list for one source, else a list of lists.
-
         repeat: sample a class that has too few items with replacement; otherwise take
         all of them.
         """
