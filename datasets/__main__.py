@@ -157,8 +157,11 @@ def _doctor(options: argparse.Namespace) -> int:
     root = options.root
     if not root.is_dir():
         raise ValueError(f"data root {root} is not a folder")
-    reports = []
-    for known in _named(options) or _all_below(root):
+    named, reports = _named(options), []
+    for known in named or entries().values():
+        # the pocket's have a root of their own
+        if not named and known.suite == "pocket" and not (root / known.folder).is_dir():
+            continue
         report = _examine(known, root, options)
         reports.append(report)
         is_shown = options.names or not report.missing
@@ -197,15 +200,6 @@ def _examine(known: Entry, root: Path, options: argparse.Namespace) -> Report:
         return examine(known, root, options.quick, workers, bar.update)
 
 
-def _all_below(root: Path) -> list[Entry]:
-    """Return all sets; of the pocket's, which has its own root, those below `root`."""
-    return [
-        known
-        for known in entries().values()
-        if known.suite != "pocket" or (root / known.folder).is_dir()
-    ]
-
-
 def _print_report(known: Entry, report: Report, root: Path, everything: bool) -> None:
     from .tools.download import by_hand
 
@@ -227,9 +221,7 @@ def _prepare(options: argparse.Namespace) -> int:
     if options.origin:
         return _prepare_from_copies(options, every)
     if every:
-        raise ValueError(
-            "prepare all needs --from, which says what to make the sets from"
-        )
+        raise ValueError("prepare all needs --from, the form of the copies")
     chosen = _named(options)
     for known in chosen:
         annotations.check_available(known, str(root / known.folder))

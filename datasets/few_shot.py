@@ -31,12 +31,10 @@ VAL_SHOTS = 4  # CoOp: at most so many validation images per class
 def sample(
     samples: Sequence[Sample], num_classes: int, shots: int, seed: int
 ) -> list[Sample]:
-    """Return ELEVATER's `shots` images per class, in the shuffled order.
-
-    An image is skipped if all its classes have their shots. It is kept if its rarest
-    class has at most half of them, or its most frequent one at most one and a half
-    times as many. Up to `shots` negative images are kept on the way. A class with too
-    few images gives all it has.
+    """Return ELEVATER's `shots` images per class, in the shuffled order. An image is
+    skipped if all its classes have their shots; it is kept if its rarest class has at
+    most half of them, or its most frequent one at most one and a half times as many. Up
+    to `shots` negative images are kept on the way, and all of a class with too few.
 
     Source: `DatasetManifest.sample_few_shot_subset` of vision-datasets 0.2.17.
     """
@@ -68,12 +66,10 @@ def sample(
 def split_val(
     samples: Sequence[Sample], num_classes: int, label_kind: str, ratio: float = 0.2
 ) -> tuple[list[Sample], list[Sample]]:
-    """Return ELEVATER's (train, val), both in the order of `samples`: of every class,
-    ceil(count * ratio) go to val.
-
-    Multiclass: the first ones of each class. Multilabel: for the lowest class that
-    still lacks images, the first image that shows it, which counts for all its classes.
-    Negative images stay in train. There is no randomness.
+    """Return ELEVATER's (train, val) in the order of `samples`: of every class the
+    first ceil(count * ratio) go to val; of multilabel images the first one for the
+    lowest class that still lacks images, counted for all its classes. Negative images
+    stay in train.
 
     Source: `get_dataloader` of Elevater_Toolkit_IC's evaluation/feature.py.
     """
@@ -100,13 +96,9 @@ def split_val(
 def sample_elevater(
     train: Sequence[Sample], num_classes: int, label_kind: str, shots: int, seed: int
 ) -> tuple[list[Sample], list[Sample]]:
-    """Return the (train, val) of an ELEVATER run, from the official training images.
-
-    With one shot the rule is the reference MVLPT's: train and val are the same images.
-    (ELEVATER's toolkit takes two a class, one for each, and writes n_shot 2.)
-
-    Args:
-        shots: per class, validation included; -1 takes all images, 0 none.
+    """Return ELEVATER's (train, val) from the official training images. shots: per
+    class, validation included; -1: all, 0: none. With one shot, as in the reference
+    MVLPT, both are the same images (ELEVATER's toolkit takes two, and writes n_shot 2).
     """
     _check_shots(shots)
     if shots == 0:
@@ -193,11 +185,8 @@ def replay(
 
 
 def find_record(where: str | os.PathLike, task: str) -> dict | None:
-    """Return the record of `task` in `where`: one file, a folder of them, or a run's.
-
-    Returns None for the file of another task; a published list is of any.
-
-    Raises FileNotFoundError if there is none, ValueError if the file is no record.
+    """Return the record of `task` in `where`, a file (None if it is another task's), a
+    folder of them, or a run's. Raises FileNotFoundError, or ValueError for no record.
     """
     where = Path(where).expanduser()
     if not where.is_dir():

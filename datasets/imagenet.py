@@ -126,9 +126,7 @@ class NumberedVariant(Variant):
         for inner in folders:
             if not inner.isdecimal():
                 path = os.path.join(root, inner)
-                raise ValueError(
-                    f"{self.name}: {path} is no class: folders are numbers from 0 on"
-                )
+                raise ValueError(f"{self.name}: {path} is no class, a number from 0 on")
         return sorted(folders, key=int)
 
     def name_folders(

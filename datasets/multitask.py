@@ -26,31 +26,24 @@ CACHE_BUDGET = 1 << 30  # bytes of decoded images
 
 
 class MultitaskDataset(Dataset):
-    """The `split` lists of `tasks`, one after the other.
+    """The `split` ("train", "val" or "test") lists of `tasks`, one after the other.
 
     An item is a dict:
         img      float32 (3, S, S), normalised
         label    int, the first label within its task; -1 for a negative image
-        labels   int64 (K,), all labels within its task, padded with -1; K is the most labels that an image here has
+        labels   int64 (K,), all labels within its task, padded with -1
         task     int, the position of its task
         index    int, the position in this dataset
         impath   str, the path as the task's index has it
 
-    Args:
-        split: "train", "val" or "test".
-        size: the side S of the images in pixels.
-        crop: "squash" or "crop" for all tasks; None takes each task's setting.
-        transform: called with the PIL image instead of `resize`. A float tensor that it
-            returns is taken as normalised.
-        cache_budget: decoded images are kept, as uint8, if all take at most as many
-            bytes and there is no `transform`.
-        background: behind transparent pixels, see `read_image`.
+    size: S in pixels. crop: "squash" or "crop" for all tasks; None takes each task's.
+    transform: of the PIL image instead of `resize`; a float tensor that it returns is
+    taken as normalised. cache_budget: decoded images are kept, as uint8, if all take at
+    most as many bytes and there is no `transform`. background: see `read_image`.
 
-    Attributes:
-        tasks, names: the tasks and their names.
-        offsets: per task, the first of its columns in the union of all classes.
-        num_classes, classnames, lab2cname: of the union. Classes of the same name in
-            two tasks stay two classes.
+    Attributes `num_classes`, `classnames` and `lab2cname` are of the union of all
+    classes, in which those of one name stay two; `offsets` has each task's first
+    column.
     """
 
     def __init__(
@@ -186,9 +179,7 @@ class MultitaskDataset(Dataset):
     def task_of(self, index: int) -> int:
         """Return the position of the task that item `index` belongs to."""
         if not 0 <= index < len(self):
-            raise IndexError(
-                f"index {index} is out of range: the dataset has {len(self)} items"
-            )
+            raise IndexError(f"index {index} is out of range: {len(self)} items")
         return bisect_right(self._starts, index) - 1
 
     def rows(self, task: int) -> range:

@@ -36,8 +36,8 @@ class Sample:
 class Task(DatasetBase):
     """Images with labels, class names, a metric and prompt templates. Subclasses state
     the class attributes and call this constructor with the samples that they read;
-    Dassl constructs a registered subclass with `cfg` alone. `train_x`, `val` and `test`
-    are lists of `Sample`, few-shot already applied; `val` may be empty.
+    Dassl constructs a registered one with `cfg` alone. `train_x`, `val` (it may be
+    empty) and `test` are lists of `Sample`, few-shot already applied.
     """
 
     name: str = ""
@@ -101,12 +101,10 @@ class Task(DatasetBase):
         return targets
 
     def subsample(self, cfg) -> None:
-        """Keep the classes that DATASET.SUBSAMPLE_CLASSES names, their labels counted
-        from 0 again; a second call changes nothing.
-
-        "base" is CoOp's first half of the classes in label order, rounded up, "new" the
-        rest. Raises ValueError for another name, for a multilabel task, and if the
-        metric needs two classes and one is left.
+        """Keep the classes that DATASET.SUBSAMPLE_CLASSES names, labels counted from 0
+        again, once: "base" is CoOp's first half in label order, rounded up, "new" the
+        rest. Raises ValueError for another name, a multilabel task, or too few classes
+        for the metric.
         """
         which = getattr(cfg.DATASET, "SUBSAMPLE_CLASSES", "all")
         kept = class_range(which, len(self._classnames))

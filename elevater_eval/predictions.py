@@ -36,13 +36,10 @@ def write_predictions(
     seed: int,
     probabilities: ArrayLike,
 ) -> Path:
-    """Write a prediction file, whole or not at all, and return its path.
-
-    Args:
-        probabilities: (N, C); rows in the order of the test index (IRIS: its lines;
-            COCO: ascending image id), columns in the order of the labels.
-
-    Raises ValueError if these are not in [0, 1], or the file would not be valid.
+    """Write a prediction file, whole or not at all, and return its path. probabilities:
+    (N, C), rows in the order of the test index (COCO: ascending image id), columns of
+    the labels. Raises ValueError if they are not in [0, 1], or the file would not be
+    valid.
     """
     path = Path(path)
     head = {

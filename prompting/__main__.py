@@ -146,9 +146,7 @@ def _check_predict(args: argparse.Namespace) -> None:
             f"--threshold is {args.threshold}; it is a probability, from 0 to 1"
         )
     if args.copy and not args.sort_into:
-        raise ValueError(
-            "--copy says how --sort-into puts images; give a folder with --sort-into"
-        )
+        raise ValueError("--copy says how --sort-into puts images; give --sort-into")
 
 
 def run_serve(args: argparse.Namespace) -> None:

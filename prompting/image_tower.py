@@ -132,16 +132,11 @@ def encode_prompted_images(
     visual: Any, images: Tensor, tokens: Tensor, before_norm: bool = False
 ) -> Tensor:
     """Return image features (B, d), not normalised, of images (B, 3, H, W) with prompt
-    tokens (layers, n_ctx, width).
-
-    The first set enters after the positional embedding, between prefix (class token)
-    and patches: [c, v_1 .. v_n, patches]; after the norm before the first block, or
-    before it if `before_norm`. When deep, each further block replaces the previous set
-    by its own (paper, eq. 3); behind the last set the blocks see the outputs. Pooling by
-    attention sees the prompt tokens, as the class token does. Honours open_clip's
-    `set_grad_checkpointing`.
-
-    Raises ValueError for images or a number of layers that the tower does not take.
+    tokens (layers, n_ctx, width): [c, v_1 .. v_n, patches] after the norm before the
+    first block, or before it if `before_norm`. Before its block each further set
+    replaces the previous one (paper, eq. 3); behind the last the blocks see the
+    outputs, as does pooling by attention. Honours open_clip's `set_grad_checkpointing`.
+    Raises ValueError for images or layers that the tower does not take.
     """
     expected = tuple(visual.image_size)
     if tuple(images.shape[-2:]) != expected:
@@ -150,9 +145,7 @@ def encode_prompted_images(
         )
     tower = image_tower(visual)
     if not 1 <= len(tokens) <= tower.layers:
-        raise ValueError(
-            f"prompts for {len(tokens)} layers; the tower has {tower.layers}"
-        )
+        raise ValueError(f"prompts for {len(tokens)} layers; there are {tower.layers}")
     n_ctx = tokens.shape[1]
     start = tower.prefix_tokens
     with torch.no_grad():

@@ -56,22 +56,17 @@ TEMPLATE = "a photo of a {}."  # around class names if there is no text context
 
 
 class PromptedCLIP(nn.Module):
-    """An open_clip CLIP, frozen and always in evaluation mode, with a prompt, the only
-    thing that trains.
+    """An open_clip CLIP, frozen and in evaluation mode, with a prompt, the only thing
+    that trains; without one it is plain zero-shot CLIP.
 
-    clip: an open_clip `CLIP`; its parameters lose requires_grad. prompt: None scores as
-    plain zero-shot CLIP does. template: the sentence around a class name ("{}") if
-    there is no text context. trim_padding, share_prefix: exact savings of a causal text
-    tower (classes batched by length; the tokens before the names computed once a step);
-    others go without.
-    max_tokens: of sequences x length that enter it at once. max_cached_classes: the
-    classes whose activations are kept for the backward pass, which computes the others
-    again, so that memory does not grow with the number of classes. Both depend on the
-    device by default (`prompting.memory`).
+    template: the sentence around a class name ("{}") if there is no text context.
+    trim_padding, share_prefix: exact savings of a causal text tower. max_tokens: of
+    sequences x length that enter it at once. max_cached_classes: the classes whose
+    activations are kept for the backward pass, which computes the others again, so that
+    memory does not grow. Both depend on the device by default (`prompting.memory`).
 
-    A tower without a prompt is constant: class features are computed once in float32
-    and kept. They are dropped when the module is moved or loaded. Raises ValueError
-    when the prompt does not fit the model (`check_fits`).
+    Class features of a tower without a prompt are kept until the module is moved or
+    loaded. Raises ValueError when the prompt does not fit (`check_fits`).
     """
 
     def __init__(
@@ -173,12 +168,11 @@ class PromptedCLIP(nn.Module):
         """Return unit-length class features (C, d); those of a linear head are of any
         length, with its bias in column d + 1.
 
-        templates: sentences with "{}" whose features are averaged, each of unit length
-        if `unit_templates`; by default the model's one. They matter only without a text
-        context. rows: (C,) rows of class-specific contexts that belong to `classes`.
-        task: the name of the task of these classes, for a prompt that is made from it.
-        Raises ValueError for an empty list, for a name that is too long, for a wrong
-        number of class-specific contexts and for a task that is needed.
+        templates: sentences with "{}" whose features, of unit length if
+        `unit_templates`, are averaged if there is no text context; by default the
+        model's one. rows: (C,) of class-specific contexts. task: for a prompt that is
+        made from its name. Raises ValueError for no class, a name that is too long,
+        contexts of another number of classes, or a task that is needed.
         """
         if isinstance(classes, str) or not len(classes):
             raise ValueError(

@@ -54,11 +54,8 @@ PREPROCESSING_TYPES = {
 
 
 class Predictor:
-    """A prompt on its backbone. `metadata` is that of its file; its keys classes and
-    preprocessing are used.
-
-    classes: task -> class names in label order, of the tasks that the prompt was
-    trained on. preprocessing, mode: "squash" resizes both sides of an image, "crop" the
+    """A prompt on its backbone. classes: task -> class names in label order, of the
+    training. preprocessing, mode: "squash" resizes both sides of an image, "crop" the
     short one and cuts the centre. force: accept class names with words that the
     backbone does not know, with a warning.
     """
@@ -72,9 +69,7 @@ class Predictor:
     ) -> None:
         template = metadata.get("template") or TEMPLATE
         if not isinstance(template, str):
-            raise ValueError(
-                f"its metadata 'template' is no text: {str(template)[:40]!r}"
-            )
+            raise ValueError(f"its 'template' is no text: {str(template)[:40]!r}")
         self.model = PromptedCLIP(
             backbone.clip, prompt, backbone.tokenizer, template
         ).eval()
@@ -121,17 +116,12 @@ class Predictor:
         """Return for each image the pairs (class name, probability), the most probable
         first.
 
-        images: paths or PIL images, or a single one. classes: names to choose among,
-        which need not be those of the training; by default those of `task`, which is
-        needed only if the prompt was trained on several tasks. A prompt that is made
-        from a task's name needs it for other classes, too, and may be given one that it
-        was not trained on. errors: if it is given,
-        an image that can't be read has no pairs, and its error is put there by its
-        position.
-
-        Raises FileNotFoundError or ValueError naming an image that can't be read;
-        ValueError if the classes are not known, or if the prompt holds a context for
-        each of its own classes and others are asked for.
+        images: paths or PIL images, or one. classes: names to choose among, by default
+        those of `task`, which is needed if the prompt was trained on several or is made
+        from a task's name. errors: takes the error of an image that can't be read, by
+        its position; it has no pairs. Raises FileNotFoundError or ValueError naming an
+        image that can't be read; ValueError if the classes are not known or not the
+        prompt's own.
         """
         names, _ = self.choose_classes(classes, task)
         table = self.probabilities(images, classes, task, batch_size, errors)
@@ -240,9 +230,8 @@ class Predictor:
         self, classes: Sequence[str] | None, task: str | None = None
     ) -> tuple[list[str], Tensor | None]:
         """Return the class names to choose among and, for class-specific contexts,
-        their rows of the contexts. Raises ValueError if the names are not known, if the
-        backbone does not know their words, or if a class-specific prompt holds no
-        context for one.
+        their rows. Raises ValueError for names that are not known or have unknown
+        words.
         """
         if isinstance(classes, str):
             raise ValueError(f"classes must be a list of names, not {classes!r}")
@@ -252,7 +241,12 @@ class Predictor:
             raise ValueError(
                 "the prompt's file holds no class names; give the classes to choose among"
             )
-        self._check_words(names, accepted=names == trained)
+        if names != self._checked:  # as CLIP reads them; trained ones were accepted
+            if names != trained:
+                require_distinct(names, "classes")
+            force = self.force or names == trained
+            self.backbone.check_classes(names, force=force)
+            self._checked = list(names)
         if not self.model.has_class_contexts:
             return names, None
         if classes is None:
@@ -263,17 +257,6 @@ class Predictor:
                     f"the prompt has parameters for each of its own classes; {name!r} is none of them"
                 )
         return names, torch.tensor([trained.index(name) for name in names])
-
-    def _check_words(self, names: list[str], accepted: bool) -> None:
-        """Raise ValueError for two names that are the same text to CLIP, or words that
-        the backbone does not know; of names that were accepted when the prompt was
-        trained, log a warning about the words.
-        """
-        if names != self._checked:
-            if not accepted:
-                require_distinct(names, "classes")
-            self.backbone.check_classes(names, force=self.force or accepted)
-            self._checked = list(names)
 
     def templates(self, task: str | None = None) -> list[str] | None:
         """Return the templates of a task of the training, by default of the only one;
@@ -319,12 +302,9 @@ def load(
     force: bool = False,
 ) -> Predictor:
     """Return a predictor for the prompt at `path`, a run's folder or its
-    prompts.safetensors, or hf:USER/NAME on the Hub.
-
-    backbone, pretrained: the file of the backbone if it came from one; by default the
-        backbone that the prompt's file names. force: accept class names with words that
-        the backbone does not know. Raises FileNotFoundError or ValueError if the file
-        or its backbone is not available or does not fit.
+    prompts.safetensors, or hf:USER/NAME on the Hub. backbone, pretrained: by default as
+    its file states. force: accept class names with unknown words. Raises
+    FileNotFoundError or ValueError if a file is not available or does not fit.
     """
     if str(path).startswith(hub.PREFIX):
         path = hub.download(str(path))

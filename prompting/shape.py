@@ -71,9 +71,7 @@ def check_fits(prompt: Prompt, clip: CLIP) -> Contexts:
         replaces = contexts.class_map is not None or contexts.insertion is not None
         deep = replaces or len(text) > 1
         if deep and not are_standard(clip.transformer.resblocks):
-            raise ValueError(
-                "deep text prompts need a text tower of open_clip's standard blocks"
-            )
+            raise ValueError("deep text prompts need open_clip's standard text blocks")
     _check_maps(contexts, shape)
     if visual is not None:
         _check_visual(visual, shape)

@@ -52,13 +52,10 @@ _name_tokens: WeakKeyDictionary[Tokenizer, dict[str, tuple[int, list[int]]]] = (
 
 
 class TokenBatch(NamedTuple):
-    """Sequences of similar length L: trimmed to the longest of them if the text tower
-    does not see padding, which is exact, else of the tower's whole length.
-
-    rows: (B,) indices of the classes. ids: (B, L) token ids, padding in the slots and
-    after EOT. ends: (B,) positions of EOT. slots: (B, L, n_ctx) one-hot rows that put a
-    context vector into its slot; n_ctx is 0 without slots. prefix: number of leading
-    tokens that are the same for all sequences: SOT and the slots before the name.
+    """Sequences of similar length L, trimmed to the longest unless the tower sees
+    padding. rows: (B,) of the classes. ids: (B, L), padding in slots and after EOT.
+    ends: (B,) of EOT. slots: (B, L, n_ctx) one-hot rows. prefix: number of leading
+    tokens that all sequences share: SOT and the slots before the name.
     """
 
     rows: Tensor

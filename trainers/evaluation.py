@@ -87,8 +87,12 @@ class PromptEvaluator(TrainerX):
         if self.context.trains and not self.context.retest:
             self.train()
         else:
-            if self.context.retest:
-                self._load_trained()
+            if self.context.retest:  # with the prompt that the finished run kept
+                self.load_model(self.output_dir)
+                best = load_checkpoint(checkpoint_path(self.output_dir))["val_result"]
+                if best is not None:
+                    self.best_result = best
+                self.score_validation()
             self.test()
             self.save_prompts(self.output_dir)
             run_dir.finish(self.output_dir, self.context.metadata)
@@ -250,11 +254,11 @@ class PromptEvaluator(TrainerX):
     def evaluate(
         self, split: str, reference: str = "", by_class: dict | None = None
     ) -> dict[str, float]:
-        """Return the official metric in percent of each task's result of `predict`,
-        which is not held, or that of a reference: "zero_shot" is plain CLIP with the
-        tasks' templates, "zero_shot_one_template" with the sentence that prompts begin
-        as, "source" the prompt as it is. The scores of each task's classes are added to
-        `by_class`. Raise FloatingPointError if probabilities are not finite.
+        """Return the official metric in percent of each task, or that of a reference:
+        plain CLIP with the tasks' templates ("zero_shot") or with the sentence that
+        prompts begin as ("zero_shot_one_template"), or the prompt as it is ("source").
+        Scores of classes are added to `by_class`. Raise FloatingPointError if
+        probabilities are not finite.
         """
         found = {}
         for k, *inputs in self._evaluated(split, reference):

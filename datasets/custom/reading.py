@@ -31,16 +31,11 @@ def read_folder(
     then split; or those of a table metadata.csv or .jsonl with labels.
 
     A split's folder is called train, val, test or a usual variant of it, such as
-    Training or seg_test. Of a folder without splits, a fifth of all images are test
-    images: those whose paths have a small SHA-256, so that an image keeps its part when
-    others are added. At least one image of each class is for testing, and one for
-    training.
-
-    Args:
-        known: the folders that are classes even if they hold folders of images only.
-        splits_needed: raise ValueError if there are no splits.
-
-    Raises FileNotFoundError or ValueError with the folder that is missing or wrong.
+    seg_test. Without splits, a fifth of the images, those whose paths have a small
+    SHA-256, are test images, so that an image keeps its part when others are added; at
+    least one of each class is for testing, and one for training. known: folders that
+    are classes even if they hold folders only. splits_needed: raise ValueError without
+    splits. Raises FileNotFoundError or ValueError naming the folder.
     """
     if not root.is_dir():
         raise FileNotFoundError(f"no folder {root}")
@@ -203,17 +198,11 @@ def _warn(message: str) -> None:
 
 
 def read_csv(file: Path, multilabel: bool | None = None) -> tuple[list[Row], bool]:
-    """Return the rows of a table with a header and the columns path, split, and label
-    or labels, in file order; and whether they are multilabel.
-
-    Paths are relative to the file's folder and may point into a zip (`a.zip@b.png`).
-    Several labels of a row are separated by "|", ";" or ","; an empty field in `labels`
-    is an image that shows none of the classes.
-
-    Args:
-        multilabel: a row may have several; None: if the column is called `labels`.
-
-    Raises FileNotFoundError or ValueError with the line of a fault.
+    """Return the rows, in file order, of a table with the columns path, split, and
+    label or labels, and whether they are multilabel: if a row may have several,
+    separated by "|", ";" or "," (none: no class is shown). multilabel: None: if the
+    column is `labels`. Paths are relative to the file's folder, also into a zip
+    (`a.zip@b.png`). Raises FileNotFoundError, or ValueError with the line of a fault.
     """
     if not file.is_file():
         raise FileNotFoundError(f"no file {file}")
@@ -243,9 +232,7 @@ def _check_columns(names: list[str], where: str) -> None:
             f"and it has {found}"
         )
     if "label" in names and "labels" in names:
-        raise ValueError(
-            f"{where}: there are both columns label and labels; one of them is needed"
-        )
+        raise ValueError(f"{where}: there are both columns label and labels")
     for name in ("path", "split", "label", "labels"):
         if names.count(name) > 1:
             raise ValueError(f"{where}: there are two columns {name}")

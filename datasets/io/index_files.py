@@ -45,18 +45,11 @@ def raise_issue(kind: str, where: str, message: str) -> NoReturn:
 def read_iris(
     root: str, index: str, labelmap: str | None = None
 ) -> tuple[list[Sample], list[str]]:
-    """Return the samples of an IRIS index in line order, and its class names.
-
-    A line holds a path and, after its last space, comma-separated labels counted from
-    0; without labels it is a negative image. Paths are relative to `root`, may hold
-    spaces and may point into a zip.
-
-    Args:
-        labelmap: the file with one class name a line (blank lines do not count);
-            without one, classes are called "0", "1", ... up to the largest label.
-
-    Raises FileNotFoundError, or ValueError naming a line that is malformed or has a
-    label without a name.
+    """Return the samples of an IRIS index in line order, and its class names. A line
+    holds a path relative to `root`, also with spaces or into a zip, and, after its last
+    space, comma-separated labels from 0 (none: a negative image). labelmap: the file
+    with one class name a line; without one classes are called "0", "1", ... Raises
+    FileNotFoundError, or ValueError naming a malformed line or a label without a name.
     """
     path = os.path.join(root, index)
     rows = parse_iris(read_text(path), path, root, raise_issue)

@@ -47,11 +47,8 @@ Parsed = tuple[str, str, str]  # path, class in the class list, class name
 
 def find_split_file(name: str, folder: str) -> str:
     """Return the split file of CoOp's set `name` in its folder: the published one, or
-    one that is made from the raw annotations.
-
-    Raises:
-        FileNotFoundError: there is neither.
-        ValueError: an annotation file cannot be read, or a class has too few images.
+    one made from the raw annotations. Raises FileNotFoundError without either,
+    ValueError for an unreadable annotation file or a class with too few images.
     """
     known = entry(name)
     published = os.path.join(folder, known.split_json)

@@ -30,14 +30,9 @@ def examine(
     workers: int = 2,
     progress: Progress = lambda count: None,
 ) -> Report:
-    """Return all that is wrong with the files of a set.
-
-    Args:
-        root: the data root.
-        quick: look at index files and the directories of zips alone; no image is read,
-            so no CRC is checked.
-        workers: threads that read images.
-        progress: gets the number of images that were read since the last call.
+    """Return all that is wrong with the files of a set below the data root. quick: read
+    no image, so check no CRC. workers: threads that read images. progress: gets the
+    number of images that were read since the last call.
     """
     folder = root / entry.folder
     report = Report(entry.name, entry.folder)

@@ -133,9 +133,7 @@ def _objects(annotation: str, classes: Sequence[str]) -> tuple[int, ...]:
     for item in ElementTree.parse(annotation).getroot().iter("object"):
         name = (item.findtext("name") or "").strip()
         if name not in classes:
-            raise ValueError(
-                f"{annotation}: {name!r} is none of the classes of the set"
-            )
+            raise ValueError(f"{annotation}: {name!r} is no class of the set")
         if (item.findtext("difficult") or "0").strip() == "0":
             shown.add(list(classes).index(name))
     return tuple(sorted(shown))

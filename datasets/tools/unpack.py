@@ -37,10 +37,15 @@ def check_form(path: Path, name: str, thorough: bool = True) -> None:
         raise ValueError(f"it is {reason}")
     try:
         if name.endswith(".zip"):
-            _check_zip(path, thorough)
+            with zipfile.ZipFile(path) as archive:
+                for entry in archive.infolist():
+                    check_method(entry, path.name)
+                damaged = archive.testzip() if thorough else None
+            if damaged:
+                raise ValueError(f"its member {damaged} is damaged")
         elif name.endswith(TARS) and thorough:
-            with tarfile.open(path) as archive:
-                for _ in archive:
+            with tarfile.open(path) as tar:
+                for _ in tar:
                     pass
         elif name.endswith(".json"):
             json.loads(path.read_bytes())
@@ -52,15 +57,6 @@ def check_form(path: Path, name: str, thorough: bool = True) -> None:
         raise ValueError(f"a damaged archive: {error}") from error
 
 
-def _check_zip(path: Path, thorough: bool) -> None:
-    with zipfile.ZipFile(path) as archive:
-        for entry in archive.infolist():
-            check_method(entry, path.name)
-        damaged = archive.testzip() if thorough else None
-    if damaged:
-        raise ValueError(f"its member {damaged} is damaged")
-
-
 def is_archive(name: str) -> bool:
     """Return whether a file name is that of a zip or tar."""
     return name.endswith((".zip", *TARS))
@@ -68,13 +64,10 @@ def is_archive(name: str) -> bool:
 
 def unpack(archive: Path, folder: Path, wanted: Sequence[str]) -> list[str]:
     """Unpack the folder of an archive that has one of the paths `wanted` in it, also in
-    an archive in it, into `folder`, in which existing files stay as they are; return
-    the names that are new there.
-
-    Raises:
-        ValueError: the archive is damaged, has none of `wanted` in it, or holds entries
-            that archives of data do not: links, devices, names that lead out of the
-            folder or occur twice, or far more bytes than it has itself.
+    an archive in it, into `folder`, in which existing files stay; return the new names.
+    Raises ValueError if it is damaged, has none of `wanted`, or holds links, devices,
+    names that lead out of the folder or occur twice, or far more bytes than it has
+    itself.
     """
     require_data(archive)
     work = Path(tempfile.mkdtemp(prefix=f".{archive.name}-", dir=folder))

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 def unsupported_reason(config: dict) -> str:
     """Return why prompts cannot enter models of this open_clip configuration; "" if at
-    least text prompts can. Prompts need a text tower of open_clip whose result is read
-    at the end token or at the last position. `clip_shape` tells if the image tower
-    takes visual prompts.
+    least text prompts can, as the text's result is read at the end token or last
+    position.
     """
     text = config["text_cfg"]
     if "multimodal_cfg" in config:

@@ -50,14 +50,10 @@ _OTHER_HEADS = {1280: "ViT-H-14", 1408: "ViT-g-14", 1664: "ViT-bigG-14"}
 
 
 def read_state_dict(path: str | Path) -> dict[str, Tensor]:
-    """Return the tensors in a checkpoint, on the CPU.
-
-    The file is .safetensors, a pickled state dict, bare or under a key such as
-    "state_dict" (read with weights_only), or a TorchScript archive. Prefixes that
-    wrappers give all names ("module.", "_orig_mod.", "clip.") are removed.
-
-    Raises FileNotFoundError, or ValueError when the file is none of these, or when its
-    tensors claim more values than it holds.
+    """Return the tensors, on the CPU, of a .safetensors file, a pickled state dict,
+    bare or under a key such as "state_dict", or a TorchScript archive, without prefixes
+    that wrappers give all names ("module.", "_orig_mod.", "clip."). Raises
+    FileNotFoundError, or ValueError for another file or tensors beyond its size.
     """
     path = Path(path)
     if not path.is_file():
@@ -84,7 +80,13 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
     except Exception as error:  # noqa: BLE001 - every reader has its own kinds of errors
         what = f"{type(error).__name__}: {first_line(error)}"
         raise ValueError(f"{path} cannot be read as a checkpoint ({what})") from error
-    state = _unwrapped(content)
+    # a training program may store it under up to two names
+    state: Any = content
+    for _ in range(2):
+        for key in _WRAPPERS:
+            if isinstance(state, dict) and isinstance(state.get(key), dict):
+                state = state[key]
+                break
     if not isinstance(state, dict):
         raise ValueError(f"{path} holds no state dict of tensors")
     for name, value in state.items():
@@ -95,16 +97,6 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
             )
     check_sizes(state, path)
     return _without_prefixes(dict(state))
-
-
-def _unwrapped(content: Any) -> Any:
-    """Return the state dict that a training program stores under up to two names."""
-    for _ in range(2):
-        for key in _WRAPPERS:
-            if isinstance(content, dict) and isinstance(content.get(key), dict):
-                content = content[key]
-                break
-    return content
 
 
 def _without_prefixes(state: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -145,8 +137,7 @@ def has_openai_sizes(state: dict[str, Tensor]) -> bool:
 
 def build_from_openai_layout(state: dict[str, Tensor], source: str) -> CLIP:
     """Return the float32 CLIP of these tensors: sizes from their shapes, heads 64 wide
-    and QuickGELU, as OpenAI's are. source: the file's name in messages. Raises
-    ValueError naming missing and unexpected keys for other layouts.
+    and QuickGELU, as OpenAI's. Raises ValueError naming `source` and wrong keys.
     """
     if any(name.startswith(("text_model.", "vision_model.")) for name in state):
         raise ValueError(
@@ -332,9 +323,7 @@ def _resnet_config(state: dict[str, Tensor], source: str) -> dict:
         )
     layers = [_count(state, f"visual.layer{stage}.") for stage in (1, 2, 3, 4)]
     if 0 in layers:
-        raise ValueError(
-            f"{source}: stage {layers.index(0) + 1} of its image tower has no layers"
-        )
+        raise ValueError(f"{source}: stage {layers.index(0) + 1} of its tower is empty")
     width = state["visual.layer1.0.conv1.weight"].shape[0]
     return {
         "layers": layers,

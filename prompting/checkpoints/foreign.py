@@ -122,9 +122,8 @@ class Checkpoint:
 
 
 def read_checkpoint(path: str | Path) -> Checkpoint:
-    """Return the prompt in an untrusted checkpoint, without executing anything from its
-    pickle. Raises FileNotFoundError, or ValueError naming the file when it holds no
-    state dict of tensors.
+    """Return the prompt in an untrusted checkpoint; nothing of its pickle is executed.
+    Raises FileNotFoundError, or ValueError naming a file without tensors.
     """
     content = read(path)
     record = _record(content, path)
@@ -196,9 +195,7 @@ def _method(state: dict[str, Tensor], path: str | Path) -> str:
     """Return the method that the names tell, or "". Raises ValueError for others."""
     of_mmrl = ("representation_learner.", "compound_rep_tokens")
     if any(name.startswith(of_mmrl) for name in state):
-        raise ValueError(
-            f"{path} is MMRL's; its representation tokens are not supported"
-        )
+        raise ValueError(f"{path} is MMRL's; representation tokens are not supported")
     if reference.is_maple(state):
         return "MaPLe"
     if reference.is_ivlp(state):
@@ -255,12 +252,10 @@ def position_in(path: str | Path) -> str | None:
 def read_prompt(
     path: str | Path, position: str | None = None, load_epoch: int | None = None
 ) -> tuple[Prompt, dict]:
-    """Return the prompt, and the metadata of it, in a checkpoint, a run's folder or a
-    prompts.safetensors.
-
-    position: of the class name relative to a text context, if the file does not hold
-        it; by default the position that the method or the path states. Raises
-        FileNotFoundError, or ValueError if it is not known or contradicts the method.
+    """Return the prompt, and its metadata, in a checkpoint, a run's folder or a
+    prompts.safetensors. position: of the class name, if the file lacks it; by default
+    as method or path state. Raises FileNotFoundError, or ValueError if it is not known
+    or contradicts the method.
     """
     path = Path(path)
     if path.is_dir():
@@ -344,13 +339,10 @@ def convert(
     load_epoch: int | None = None,
     metadata: dict | None = None,
 ) -> str:
-    """Write the prompt at `source` (see `read_prompt`) to `target` and return its
-    description.
-
-    target: .safetensors, or a checkpoint that the official `load_model` takes (.tar,
-    .pth, .pt or .pth.tar-<epoch>). metadata: further entries of a .safetensors file,
-    such as the backbone. Raises ValueError for other names, and for a prompt that the
-    reference would compute differently.
+    """Write the prompt at `source` (see `read_prompt`) to `target`, .safetensors (with
+    further `metadata`) or a checkpoint for the official `load_model` (.tar, .pth, .pt,
+    .pth.tar-<epoch>), and return its description. Raises ValueError for other names,
+    and for a prompt that the reference would compute differently.
     """
     target = Path(target)
     is_checkpoint = re.search(r"\.(tar|pth|pt|tar-\d+)$", target.name)

@@ -29,17 +29,14 @@ _AXES = {  # of the tensors of prompts, from the last
 def save_prompts(
     path: str | Path, prompt: Prompt, metadata: dict | None = None
 ) -> None:
-    """Write the prompt's tensors in float32, its `config()`, `metadata` (JSON values)
-    and a checksum of the tensors, whole or not at all. Usual metadata: method,
-    backbone, preprocessing. Raises ValueError for the reserved names "config" and
-    "checksum".
+    """Write the prompt's tensors in float32, `config()`, `metadata` (JSON values, such
+    as method and backbone) and a checksum, whole or not at all. Raises ValueError for
+    the reserved names "config" and "checksum".
     """
     metadata = dict(metadata or {})
     for name in (_CONFIG, _CHECKSUM):
         if name in metadata:
-            raise ValueError(
-                f"the metadata name {name!r} is taken by the prompt's own entry"
-            )
+            raise ValueError(f"the metadata name {name!r} is taken by the prompt")
     strings = {key: _encode(value) for key, value in metadata.items()}
     strings[_CONFIG] = json.dumps(prompt.config())
     tensors = {}
@@ -51,8 +48,7 @@ def save_prompts(
 
 def load_prompts(path: str | Path) -> tuple[Prompt, dict]:
     """Return the prompt module in `path`, on the CPU, and its metadata. Raises
-    FileNotFoundError, or ValueError when the file is no safetensors file, lacks its
-    configuration, does not fit it or has another checksum than its tensors.
+    FileNotFoundError, or ValueError for a file that is damaged or no prompt.
     """
     path = Path(path)
     if not path.is_file():
@@ -72,9 +68,7 @@ def load_prompts(path: str | Path) -> tuple[Prompt, dict]:
         raise ValueError(f"{path}: {error}") from error
     check_finite(state, path)
     if strings.pop(_CHECKSUM, None) not in (None, _checksum(state)):
-        raise ValueError(
-            f"{path} is damaged: its tensors are not those of its checksum"
-        )
+        raise ValueError(f"{path} is damaged: its tensors do not fit its checksum")
     return prompt, {key: _decode(value) for key, value in strings.items()}
 
 

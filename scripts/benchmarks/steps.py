@@ -174,8 +174,8 @@ def naive_step(
     weights: Mapping[str, float] | None = None,
 ) -> Step:
     """Return a step of both towers, with all classes at once in texts as long as the
-    longest. With `weights` texts are as long as the tower takes, and frozen features
-    are computed in each step, as published code does.
+    longest; with `weights` as published code does it: texts as long as the tower takes,
+    and frozen features computed in each step.
     """
     before_norm = prompt.visual_before_norm
     batch = longest_batch(clip, prompt, names, bool(weights) or before_norm)

@@ -107,11 +107,8 @@ def execute(
     trusted: bool = True,
 ) -> Report:
     """Run the plan, with a progress bar and a line for each try in `folder`/`name`.log.
-
-    Args:
-        work: (perform, place); `perform(job, place)` does a job.
-        trusted: weights are the expected seconds of this very model, so that the time
-            left is shown from the start.
+    work: (perform, place); `perform(job, place)` does a job. trusted: weights are
+    seconds of this model, so that the time left is shown from the start.
     """
     timeout = args.job_timeout * 3600
     executor: AbstractContextManager[Executor]

@@ -207,16 +207,12 @@ def run_plan(
     report: Callable[[Outcome, Clock], None] = lambda outcome, clock: None,
     retries: int = 0,
 ) -> Report:
-    """Run every job that has no results yet, as soon as those that it needs have ended.
+    """Run every job that has no results yet, as soon as those that it needs have ended;
+    if its input is wrong, or its last try failed, its dependents are skipped.
 
-    If a job's input is wrong, or its last try failed, its dependents are skipped.
-
-    Args:
-        finished: True if a job's results exist; it is reused if all that it needs is. A
-            ValueError or OSError is that job's failure.
-        report: called after each try of a job.
-        retries: how often a job that failed is tried again. Tries that were lost with
-            their worker don't count; of those, `MAX_LOSSES` are repeated.
+    finished: True if a job's results exist; a ValueError or OSError is that job's
+    failure. report: called after each try. retries: of a job that failed; tries that
+    were lost with their worker don't count, `MAX_LOSSES` of them are repeated.
     """
     run = _PlanRun(plan, executor, report, retries)
     run.reuse(finished)

@@ -25,14 +25,10 @@ ENTRY += ("backbone", "evaluate")
 @dataclass(frozen=True)
 class Entry:
     """Runs of every method, at every number of shots, with every seed, on every target.
-
-    Attributes:
-        name: its name in tables.
-        sources: tasks that multitask methods train a prompt on first.
-        options: configuration keys, as train.py takes them; a list of values for a key
-            that takes one is a grid.
-        evaluated_tasks: tasks that each prompt is tested on, too; (): its own.
-        evaluated_classes: of these tests: all, base or new; (): there are none.
+    name: in tables. sources: that multitask methods train a prompt on first. options:
+    configuration keys; a list for a key that takes one value is a grid.
+    evaluated_tasks: that each prompt is tested on, too. evaluated_classes: of these
+    tests: all, base or new.
     """
 
     name: str

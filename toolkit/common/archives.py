@@ -38,12 +38,8 @@ def split_archive(path: str) -> tuple[str, str | None]:
 
 
 def read_bytes(path: str) -> bytes:
-    """Return the content of a plain file or of a zip's member.
-
-    Raises:
-        FileNotFoundError: the file, the zip or the member does not exist.
-        ValueError: the zip or the member is damaged, the member is too large, or the
-            file is a device or a pipe.
+    """Return the content of a plain file or of a zip's member. Raises FileNotFoundError
+    if it is missing; ValueError if it is damaged, too large, a device or a pipe.
     """
     archive, member = split_archive(path)
     if member is None:

@@ -30,12 +30,10 @@ def command_parser(module: str, text: str, **options) -> argparse.ArgumentParser
 
 
 def run_command(command: Callable[[], int | None]) -> int:
-    """Run a command and return its exit code, `OK` if it returns None.
-
-    Wrong input (ValueError, OSError) is one line on standard error and `BAD_INPUT`;
-    MVLPT_DEBUG=1 adds the traceback. An error in a plugin's own line is a traceback and
-    `FAILED`. A reader that closes the pipe ends the command quietly. Characters that
-    the terminal cannot show are escaped.
+    """Run a command and return its exit code, `OK` for None. Wrong input (ValueError,
+    OSError) is one line on standard error and `BAD_INPUT` (MVLPT_DEBUG=1 adds the
+    traceback), a plugin's error a traceback and `FAILED`. A closed pipe ends it
+    quietly.
     """
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")

@@ -98,10 +98,9 @@ def write_text(path: StrPath, text: str) -> None:
 
 @contextlib.contextmanager
 def exclusive_lock(path: StrPath, message: str) -> Iterator[None]:
-    """Hold a lock file, which this process may enter again, and remove it at the end.
-    Raises InUse with `message` if another process holds it. A process that opened the
-    file just before it was removed finds that it has no name any more, and takes a new
-    one: filelock sees to that.
+    """Hold a lock file, which this process may enter again, and remove it at the end
+    (filelock sees to processes that opened it before). Raises InUse with `message` if
+    another process holds it.
     """
     lock = filelock.FileLock(os.path.realpath(path), timeout=0, is_singleton=True)
     try:

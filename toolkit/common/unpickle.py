@@ -84,9 +84,7 @@ def check(path: str | Path) -> None:
             with zipfile.ZipFile(file) as archive:
                 total = sum(entry.file_size for entry in archive.infolist())
                 if total > file.seek(0, os.SEEK_END):
-                    raise ValueError(
-                        "its members are compressed, which torch.save never does"
-                    )
+                    raise ValueError("a member is compressed, which torch never does")
                 for name in archive.namelist():
                     if name.endswith("/data.pkl"):
                         check_pickle(io.BytesIO(_member(archive, name)))

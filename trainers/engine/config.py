@@ -107,9 +107,8 @@ def is_foreign(cls: type) -> bool:
 def recipes(cls: type, backbone: str) -> list[Path]:
     """Return the YAMLs with this backbone's settings: that of all our trainers, then
     those of the trainer or its base for all backbones (all.yaml) and for this one.
-
-    CoCoOp's own file is complete; a trainer written for Dassl has CoOp's, or else the
-    shared settings. CoOp's published files are complete, too, and taken by name only.
+    CoCoOp's own is complete; a trainer for Dassl has CoOp's, or else the shared
+    settings.
     """
     stem = BACKBONE_CONFIGS.get(backbone, "vit_b16")
     folder = CONFIGS / "trainers"
@@ -140,11 +139,8 @@ def resolve(
     arguments: Mapping[str, Any] | None = None,
 ) -> CfgNode:
     """Return the frozen configuration. Later sources win: defaults, the trainer's,
-    `files` (or the recipe), `flags`, `opts`.
-
-    arguments: of the command line, which a foreign repository's train.py may read.
-
-    Raises ValueError or FileNotFoundError with a sentence that names the key or file.
+    `files` (or the recipe), `flags`, `opts`. arguments: of the command line, for a
+    foreign train.py. Raises ValueError or FileNotFoundError naming the key or file.
     """
     texts = {file: _read(file) for file in files}
     pairs = _pairs(opts)
@@ -247,11 +243,8 @@ def with_overrides(cfg: CfgNode, **values: Any) -> CfgNode:
 
 
 def differences(one: CfgNode, other: CfgNode) -> list[str]:
-    """Return the keys in which two configurations differ, leaving out those of one
-    machine.
-
-    A key that one lacks has its default there: a run of an earlier version need not
-    know it.
+    """Return the keys in which two configurations differ, but for those of one machine.
+    A key that one lacks (of an earlier version) has its default there.
     """
     a, b = _values(one), _values(other)
     if a.keys() != b.keys():

@@ -85,11 +85,10 @@ class TaskPool:
         return [self._tasks[name, described] for name in names]
 
     def decode_test_images(self, cfg: CfgNode, tasks: Sequence[Task]) -> None:
-        """Decode the test images of a run's tasks before it begins: one that can't be
-        read is named at once. They are kept for its evaluation if there is memory.
-
-        Left out are tasks with more than `MOST_DECODED` test images, pocket tasks, and
-        images whose features are known. Raises ValueError or FileNotFoundError.
+        """Decode the test images of a run's tasks before it begins, and keep them if
+        there is memory; but not of pocket tasks, of more than `MOST_DECODED` images, or
+        with known features. Raises ValueError or FileNotFoundError naming one that
+        can't be read.
         """
         budget = CACHE_BUDGET
         for images in self.test_images.values():

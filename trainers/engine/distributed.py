@@ -37,7 +37,6 @@ _console = sys.stderr
 
 def start() -> None:
     """Join the processes that torchrun started, if it did; a second call does nothing.
-
     From here on only the main process writes to stdout and stderr. Raises ValueError if
     a machine has GPUs, but fewer than processes.
     """
@@ -203,10 +202,8 @@ def mean(values: Tensor) -> Tensor:
 def share_training(
     sampler: Sampler[list[int]], prompt: nn.Module, loss: Callable[[dict], Tensor]
 ) -> tuple[Sampler[list[int]], Callable[[dict], Tensor]]:
-    """Return this process's part of a training: a sampler of its shares of the batches,
-    and the loss of a share.
-
-    The mean of all processes' losses, and of their gradients, is that of `loss` (a mean
+    """Return a sampler of this process's shares of the batches, and the loss of a
+    share: the mean of all processes' losses, and gradients, is that of `loss` (a mean
     over images) on whole batches. Each share must go through the loss, in order.
     """
     if _world == 1:
@@ -216,13 +213,10 @@ def share_training(
 
 
 class Shares(Sampler[list[int]]):
-    """The share of this process in each batch of `sampler`. Positions are sorted first:
-    as a dataset holds its tasks one after the other, a share is of few tasks, whose
-    classes alone are encoded for it.
-
-    weights: of the shares not yet used; with them the mean over processes is that over
-    the batch's images. If a batch has fewer images than there are processes, some take
-    one of another's, with weight 0.
+    """The share of this process in each batch of `sampler`, positions sorted first, so
+    that a share is of few tasks. weights: of the shares not yet used; with them the
+    mean over processes is that over the images. If a batch has fewer images than there
+    are processes, some take one of another's, with weight 0.
     """
 
     def __init__(self, sampler: Sampler[list[int]]) -> None:

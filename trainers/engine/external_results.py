@@ -78,9 +78,8 @@ def dataset_of(trainer: Any) -> Any:
 
 
 def write(trainer: Any, cfg: CfgNode, tested: LastTest) -> list[dict]:
-    """Write predictions/, results/ and results.json; return its records.
-
-    cfg: the configuration of the run, with its own seed and shots.
+    """Write predictions/, results/ and results.json; return its records. cfg: the
+    configuration of the run, with its own seed and shots.
     """
     counts = count_parameters(trainer)
     records: list[dict] = []

@@ -25,10 +25,8 @@ KINDS = {
 
 
 def arguments(argv: Sequence[str] | None = None) -> argparse.ArgumentParser:
-    """Return the parser of train.py.
-
-    argv: a command line, whose --import may bring flags of another repository's
-    train.py; None is this process's.
+    """Return the parser of train.py. argv: a command line, whose --import may bring
+    flags of another repository's train.py; None is this process's.
     """
     parser = argparse.ArgumentParser(
         prog="train.py",

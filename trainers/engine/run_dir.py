@@ -100,13 +100,8 @@ def decide(
 
 
 def run_status(cfg, epochs: int, start: str | None, learns: bool) -> FolderState:
-    """Return the state of `cfg.OUTPUT_DIR` for one run.
-
-    Args:
-        epochs: that the run trains for; 0 only evaluates.
-        start: fingerprint of the prompt that it starts from; None: not known yet, as an
-            earlier run makes it.
-        learns: the run leaves a prompt.
+    """Return the state of `cfg.OUTPUT_DIR` for one run of so many epochs (0: none) from
+    the prompt with this fingerprint (None: not known yet); learns: it leaves a prompt.
     """
     folder = Path(cfg.OUTPUT_DIR)
     other = other_run(cfg)
@@ -256,10 +251,8 @@ def resumed_folder(cfg) -> str:
 
 @contextlib.contextmanager
 def exclusive_folder(folder: str | os.PathLike) -> Iterator[None]:
-    """Keep other processes out of `folder`, which is made; its holder may enter again.
-
-    Of the processes of one run (torchrun) the main one holds it. Raises InUse if
-    another process is at work there. The lock ends with the process, however it ends.
+    """Keep other processes out of `folder`, which is made, until this one ends; its
+    holder (under torchrun the main process) may enter again. Raises InUse.
     """
     if not distributed.main():
         yield

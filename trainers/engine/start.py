@@ -99,9 +99,8 @@ def recorded_backbone(
     directory: str, epoch: int | None, given: Collection[str]
 ) -> dict[str, str]:
     """Return the keys of the backbone that are not given and that the prompt in a run's
-    folder names.
-
-    Raises ValueError if it is a file or folder, whose place only the user knows.
+    folder names. Raises ValueError if it is a file or folder, whose place only the user
+    knows.
     """
     if "MODEL.BACKBONE.NAME" in given:
         return {}
@@ -132,11 +131,9 @@ def follow(
     epoch: int | None = None,
 ) -> tuple[CfgNode, list[str]]:
     """Return the configuration with the keys that are not given as the prompt in a
-    run's folder needs them, and a line for the log about each that changed.
-
-    given: keys that flags, files or KEY VALUE pairs set; None: all. Raises ValueError
-    naming a key whose given value contradicts the prompt (`load_start` finds those that
-    change shapes), or that must be given as nothing tells its value.
+    run's folder needs them, and a line for the log about each that changed. given: keys
+    that are set; None: all. Raises ValueError naming a given key that contradicts the
+    prompt (`load_start` finds those that change shapes), or one that must be given.
     """
     values = dict(flatten(cfg))
     if given is None:
@@ -335,11 +332,9 @@ def _foreign_keys(
 def load_start(
     prompt: Prompt, setup: PromptSetup, directory: str, epoch: int | None = None
 ) -> list[str]:
-    """Load the prompt in a run's folder into `prompt`; return warnings about it.
-
-    The folder may be the reference's or CoOp's. Loaded is the best prompt, the last one
-    if no best was kept, or that of `epoch`. Raises ValueError if it does not fit or was
-    trained on another backbone, and FileNotFoundError.
+    """Load the best, else the last, prompt in a run's folder (ours, the reference's or
+    CoOp's), or that of `epoch`, into `prompt`; return warnings about it. Raises
+    FileNotFoundError, or ValueError if it does not fit or is of another backbone.
     """
     start = read_start(directory, epoch)
     checkpoint, path = start.checkpoint, start.checkpoint.path

@@ -77,7 +77,6 @@ CHOICES = {
 
 def check(cfg: CfgNode, multitask: bool) -> None:
     """Raise ValueError with all that is wrong in the configuration alone, a line each.
-
     multitask: the trainer learns several tasks at a time.
     """
     issues = [
@@ -280,9 +279,8 @@ def _idle_values(cfg: CfgNode) -> Iterator[str]:
 
 
 def unread_pairs(cfg: CfgNode, given: Iterable[str]) -> list[str]:
-    """Return the given keys of a configuration that only other trainers read.
-
-    A shared key may be given at its default, as the reference's scripts do.
+    """Return the given keys of a configuration that only other trainers read. A shared
+    key may be given at its default, as the reference's scripts do.
     """
     cls = trainer_class(cfg.TRAINER.NAME)
     others: set[str] = set()

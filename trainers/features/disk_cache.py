@@ -80,9 +80,7 @@ class FeatureCache:
         array = np.ascontiguousarray(array, dtype="<f4")
         path = self.path(label, fingerprint)
         if array.nbytes > self.max_bytes:
-            log.debug(
-                "%s: %d bytes are more than the cache holds", path.name, array.nbytes
-            )
+            log.debug("%s: %d bytes are more than the cache's", path.name, array.nbytes)
             return
         if path.exists() and not path.is_file():  # reported when it was to be loaded
             return

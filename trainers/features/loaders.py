@@ -155,9 +155,8 @@ def build_loader(
     batch_sampler: data.Sampler[list[int]] | None = None,
 ) -> DataLoader:
     """Return a loader of a sampler's batches, or of `batch_size` items in order.
-    Features, and fewer images than four times `batch_size`, are read in this process,
-    others by `workers` processes. No loader draws from the generators that training
-    uses, so neither workers nor evaluations change its numbers.
+    Features and few images are read in this process, others by `workers` processes. No
+    loader draws from the generators that training uses.
     """
     features = isinstance(dataset, FeatureDataset)
     images, rows = dataset, range(len(dataset))

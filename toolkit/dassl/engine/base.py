@@ -41,9 +41,7 @@ class TrainerBase:
         before ``super().__init__()``, ValueError if the name is taken.
         """
         if "_models" not in self.__dict__:
-            raise AttributeError(
-                "register_model() was called before super().__init__()"
-            )
+            raise AttributeError("register_model() is called before super().__init__()")
         if name in self._models:
             raise ValueError(f"A model named {name!r} is already registered")
         self._models[name] = model
@@ -73,8 +71,7 @@ class TrainerBase:
         model_name: str = "",
     ) -> None:
         """Save every model to ``<directory>/<name>/``, with all that a resume needs.
-        epoch: index of the finished epoch; the file counts it as ``epoch + 1``.
-        is_best: also write the best file. val_result: on the validation set.
+        epoch: index of the finished epoch. is_best: also write the best file.
         model_name: file name; default ``model.pth.tar-<epoch + 1>``.
         """
         scaler = getattr(self, "scaler", None)
@@ -94,10 +91,9 @@ class TrainerBase:
             save_checkpoint(state, folder, is_best=is_best, model_name=model_name)
 
     def resume_model_if_exist(self, directory: str) -> int:
-        """Restore models, optimisers, schedules, the best result, the gradient scaler
-        (attribute ``scaler``) and the random generators from the last regular
-        checkpoints in ``directory``. Return the epoch to continue with; 0, and nothing
-        is restored, if a model has none there.
+        """Restore all that `save_model` stored, and the gradient scaler (``scaler``),
+        from the last regular checkpoints in ``directory``. Return the epoch to continue
+        with; 0, and nothing is restored, if a model has none there.
         """
         paths = {}
         for name in self.get_model_names():
