@@ -70,7 +70,9 @@ def _read_fold(reader: Reader, fold: int, most: int) -> np.ndarray | str:
 def _add_row(numbers: array, row: Any, number: int, columns: int) -> str:
     """Append a decoded row, or return its fault; `columns` are those of row 0."""
     if type(row) is not list or not row:
-        return f"row {number} must be a non-empty list of numbers, got {kind(row)}"
+        return (
+            f"row {number} must be a non-empty list of probabilities, got {kind(row)}"
+        )
     if columns and len(row) != columns:
         return f"row {number} has {len(row)} columns, row 0 has {columns}"
     if set(map(type, row)) <= {float, int}:

@@ -89,9 +89,9 @@ class PromptEvaluator(TrainerX):
         else:
             if self.context.retest:  # with the prompt that the finished run kept
                 self.load_model(self.output_dir)
-                best = load_checkpoint(checkpoint_path(self.output_dir))["val_result"]
-                if best is not None:
-                    self.best_result = best
+                kept = load_checkpoint(checkpoint_path(self.output_dir))
+                if kept.get("val_result") is not None:
+                    self.best_result = kept["val_result"]
                 self.score_validation()
             self.test()
             self.save_prompts(self.output_dir)
@@ -366,14 +366,6 @@ class PromptEvaluator(TrainerX):
             metadata["template"] = self.model.template
         path = os.path.join(directory, "prompts.safetensors")
         save_prompts(path, self.model.prompt, metadata)
-
-    def _load_trained(self) -> None:
-        """Load the prompt that the finished run kept, and its validation score."""
-        self.load_model(self.output_dir)
-        best = load_checkpoint(checkpoint_path(self.output_dir)).get("val_result")
-        if best is not None:
-            self.best_result = best
-        self.score_validation()
 
     def score_validation(self) -> None:
         """Set the validation score of the kept prompt with TEST.VAL_SCORE, if no epoch
