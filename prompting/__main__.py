@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from prompting.answers import Answer, Sorter, Writer
 from toolkit.common.class_names import require_distinct
-from toolkit.common.cli import NotDone, command_parser, run_command
+from toolkit.common.cli import Argv, NotDone, command_parser, run_command
 from toolkit.common.files import read_names
 from toolkit.common.plugins import import_file
 from toolkit.common.structured import read_yaml
@@ -223,7 +223,7 @@ def usable_device(name: str) -> str:
     return name
 
 
-def main(argv: list[str] | None = None) -> int:
+def main(argv: Argv = None) -> int:
     """Run a command; exit code 1: some images could not be read, 2: wrong input."""
     args = build_parser().parse_args(argv)
     return run_command(lambda: args.run(args))

@@ -19,7 +19,7 @@ from pathlib import Path
 import yaml
 
 from scripts.transfer.matrix import Matrix, read_square_matrix
-from toolkit.common.cli import command_parser, run_command
+from toolkit.common.cli import Argv, command_parser, run_command
 from toolkit.common.files import write_text
 
 
@@ -71,7 +71,7 @@ def write_groups(args: argparse.Namespace) -> None:
             sys.stdout.write(separator + text)
 
 
-def main(argv: list[str] | None = None) -> int:
+def main(argv: Argv = None) -> int:
     """Run the command line; exit code 2 and one line for wrong input."""
     parser = command_parser("scripts.groups", __doc__)
     add = parser.add_argument

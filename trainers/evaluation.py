@@ -64,7 +64,7 @@ class PromptEvaluator(TrainerX):
             message = f"{cls.__name__}.joint is now called multitask"
             warnings.warn(message, DeprecationWarning, stacklevel=2)
 
-    def __init__(self, cfg, context: RunContext | None = None) -> None:
+    def __init__(self, cfg, context: RunContext | None = None):
         self.context = context or RunContext()
         # of other prompts on the same tasks
         self.reference_scores: dict[str, dict[str, float]] = {}

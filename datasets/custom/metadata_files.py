@@ -88,7 +88,7 @@ def read_tables(root: Path, tables: Mapping[Path, str]) -> list[Row]:
     return split_rows(rows)
 
 
-def _warn_of_others(root: Path, rows: list[Row]) -> None:
+def _warn_of_others(root: Path, rows: list[Row]):
     """Warn of images below the folder that no table lists."""
     listed = {os.path.normpath(row.impath) for row in rows}
     images, _ = find_image_files(root)

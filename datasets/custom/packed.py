@@ -135,7 +135,7 @@ def _checksum(file: Path, size: int, changed: int) -> str:
     return digest.hexdigest()
 
 
-def _unpack(collection: Collection, folder: Path, source: str) -> None:
+def _unpack(collection: Collection, folder: Path, source: str):
     """Write the images and the index of a source, whole or not at all."""
     images: dict[str, list] = {}
     try:

@@ -142,7 +142,7 @@ def _has_images(folder: Path) -> bool:
     return False
 
 
-def _require_no_splits(folder: Path, names: list[str]) -> None:
+def _require_no_splits(folder: Path, names: list[str]):
     """Raise ValueError if a class folder holds the folders of splits."""
     splits = {split_of(name): name for name in names if split_of(name)}
     if "train" in splits and len(splits) > 1:
@@ -152,7 +152,7 @@ def _require_no_splits(folder: Path, names: list[str]) -> None:
         )
 
 
-def _warn_of_splits(root: Path, folders: list[Path]) -> None:
+def _warn_of_splits(root: Path, folders: list[Path]):
     """Warn of classes that hold folders of the same names: they may be splits."""
     inner = {tuple(child.name for child in _folders(folder)) for folder in folders}
     names = inner.pop()
@@ -221,7 +221,7 @@ def read_csv(file: Path, multilabel: bool | None = None) -> tuple[list[Row], boo
     return rows, multilabel
 
 
-def _check_columns(names: list[str], where: str) -> None:
+def _check_columns(names: list[str], where: str):
     missing = [name for name in ("path", "split") if name not in names]
     if "label" not in names and "labels" not in names:
         missing.append("label (or labels)")

@@ -63,7 +63,7 @@ def examine(
     return report
 
 
-def _check_files(entry: Entry, folder: Path, report: Report) -> None:
+def _check_files(entry: Entry, folder: Path, report: Report):
     """Report missing files that no reader reports, and the rest of a stopped download."""
     reported_elsewhere = {entry.labelmap, entry.split_json, *entry.indexes.values()}
     reported_elsewhere.update(entry.zips, entry.annotations)
@@ -144,7 +144,7 @@ def _check_labels(entry: Entry, row: Row, classes: int, report: Report) -> None:
         report.warn("label-twice", row.where, message)
 
 
-def _check_counts(entry: Entry, folder: Path, report: Report) -> None:
+def _check_counts(entry: Entry, folder: Path, report: Report):
     """Report numbers of images that are not the published ones: an error, unless they
     are in the record, or of ELEVATER's val split, which is unused.
     """

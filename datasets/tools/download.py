@@ -197,7 +197,7 @@ class _Part:
             raise _Failed(f"what came is not usable: {error}") from error
 
 
-def _from_http(url: str, part: _Part, wait: float) -> None:
+def _from_http(url: str, part: _Part, wait: float):
     """Fill `part`, resuming it, until it is whole."""
     idle = 0
     while idle < ATTEMPTS:

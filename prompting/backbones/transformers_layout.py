@@ -156,7 +156,7 @@ def read_preprocessing(folder: Path, size: int) -> dict:
     return chosen
 
 
-def _check_size(given: dict, size: int, path: Path) -> None:
+def _check_size(given: dict, size: int, path: Path):
     key = "size"
     if given.get("do_center_crop", True) and "crop_size" in given:
         key = "crop_size"

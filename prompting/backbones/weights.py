@@ -65,9 +65,9 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
 
             return _without_prefixes(load_file(path))
         if is_torchscript(path):
-            state = read_torchscript(path)
-            check_sizes(state, "it")
-            return state
+            tensors = read_torchscript(path)
+            check_sizes(tensors, "it")
+            return tensors
         unpickle.check(path)
         content = torch.load(path, map_location="cpu", weights_only=True)
     # KeyError: an unknown opcode
@@ -81,7 +81,7 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
         what = f"{type(error).__name__}: {first_line(error)}"
         raise ValueError(f"{path} cannot be read as a checkpoint ({what})") from error
     # a training program may store it under up to two names
-    state: Any = content
+    state = content
     for _ in range(2):
         for key in _WRAPPERS:
             if isinstance(state, dict) and isinstance(state.get(key), dict):

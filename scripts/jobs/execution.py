@@ -62,7 +62,7 @@ def check(args: argparse.Namespace) -> None:
         raise ValueError(f"--retries is {args.retries}; it must not be negative")
 
 
-def _check_share(name: str, value: float, address: str) -> None:
+def _check_share(name: str, value: float, address: str):
     if not address:
         raise ValueError(f"--{name} is of a Ray cluster: give its --address, too")
     is_part = 0 <= value <= 1

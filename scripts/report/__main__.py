@@ -14,12 +14,12 @@ from pathlib import Path
 
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from toolkit.common.cli import command_parser, run_command
+from toolkit.common.cli import Argv, command_parser, run_command
 from toolkit.common.files import write_text
 from toolkit.common.text import start_log
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(arguments: Argv = None) -> int:
     """Write the page and return the exit code."""
     text = "Write the report of a run as one HTML page."
     parser = command_parser("scripts.report", text)

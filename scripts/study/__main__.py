@@ -19,7 +19,7 @@ from pathlib import Path
 
 from scripts.jobs import execution
 from scripts.jobs.plan import Plan
-from toolkit.common.cli import command_parser
+from toolkit.common.cli import Argv, command_parser
 from toolkit.common.text import naming
 
 from . import methods, protocol
@@ -123,7 +123,7 @@ def run(args: argparse.Namespace) -> int:
     return run_jobs(plan, lines, args, write, log, **about)
 
 
-def main(argv: list[str] | None = None) -> int:
+def main(argv: Argv = None) -> int:
     """Run the command; return its exit code, see `execution.command`."""
     return execution.command(run, arguments(), argv)
 

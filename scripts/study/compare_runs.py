@@ -23,7 +23,7 @@ from pathlib import Path
 import numpy as np
 
 from elevater_eval.bootstrap import mean_interval
-from toolkit.common.cli import command_parser, run_command
+from toolkit.common.cli import Argv, command_parser, run_command
 from toolkit.common.structured import read_json, write_json
 from toolkit.common.text import counted, markdown_table
 
@@ -152,7 +152,7 @@ def run(args: argparse.Namespace) -> None:
         write_json(args.output, content, indent=1)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: Argv = None) -> int:
     """Return 0, or 2 after one line about wrong input."""
     parser = command_parser("scripts.study.compare_runs", __doc__)
     add = parser.add_argument

@@ -146,7 +146,7 @@ def heat_maps(
     plt.close(figure)
 
 
-def _write_numbers(axis, values: np.ndarray, lowest: float) -> None:
+def _write_numbers(axis, values: np.ndarray, lowest: float):
     middle = (lowest + 1.0) / 2
     for row, column in np.ndindex(values.shape):
         value = float(values[row, column])

@@ -10,12 +10,13 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from toolkit.common import plugins
 from toolkit.common.text import check_arguments, error_message
 
 OK, FAILED, BAD_INPUT, STOPPED = 0, 1, 2, 130
+Argv = Sequence[str] | None  # a command line; None: this process's
 
 
 class NotDone(Exception):

@@ -147,7 +147,7 @@ class RestrictedUnpickler(pickle.Unpickler):
 class ArchiveUnpickler(RestrictedUnpickler):
     """Reads data.pkl in a folder of an archive, with its tensors."""
 
-    def __init__(self, archive: zipfile.ZipFile, folder: str) -> None:
+    def __init__(self, archive: zipfile.ZipFile, folder: str):
         byteorder = f"{folder}byteorder"
         if byteorder in archive.namelist() and _member(archive, byteorder) != b"little":
             raise ValueError("its tensors are big-endian")
@@ -202,7 +202,7 @@ class _NumpyType:
 
     __slots__ = ("code", "order")
 
-    def __init__(self, code: object, *_: object) -> None:
+    def __init__(self, code: object, *_: object):
         self.code = str(code)
         self.order = "<"
 

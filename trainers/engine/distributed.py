@@ -219,7 +219,7 @@ class Shares(Sampler[list[int]]):
     are processes, some take one of another's, with weight 0.
     """
 
-    def __init__(self, sampler: Sampler[list[int]]) -> None:
+    def __init__(self, sampler: Sampler[list[int]]):
         self.sampler = sampler
         self.weights: deque[float] = deque()
 

@@ -70,7 +70,7 @@ def run(cfg: CfgNode, options: RunOptions) -> None:
             log.info("%s", line)
 
 
-def _run_external(cfg: CfgNode, options: RunOptions, overwrite: bool) -> None:
+def _run_external(cfg: CfgNode, options: RunOptions, overwrite: bool):
     """Check and execute a run with a trainer written for Dassl."""
     if options.track:
         raise ValueError(

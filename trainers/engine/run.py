@@ -242,7 +242,7 @@ def _references(run: Run) -> tuple[str, ...]:
     return tuple(references)
 
 
-def _write_samples(run: Run, tasks: Sequence[Task]) -> None:
+def _write_samples(run: Run, tasks: Sequence[Task]):
     """Write fewshot/<task>.json: the images that were sampled."""
     shots = run.cfg.DATASET.NUM_SHOTS
     if shots <= 0:

@@ -39,7 +39,7 @@ class FeatureCache:
     first, never one in use. If it cannot be written, one warning is logged.
     """
 
-    def __init__(self, folder: str | Path, max_bytes: int) -> None:
+    def __init__(self, folder: str | Path, max_bytes: int):
         self.folder, self.max_bytes = Path(folder), max_bytes
 
     def path(self, label: str, fingerprint: str) -> Path:
