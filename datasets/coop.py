@@ -5,8 +5,6 @@ The sets are registered under CoOp's names with the metadata of
 `catalog/coop_sets.yaml`.
 """
 
-from __future__ import annotations
-
 import logging
 import os
 from collections.abc import Sequence

@@ -5,8 +5,6 @@ The sets are registered under ELEVATER's names with the metadata of
 `catalog/elevater_sets.yaml`.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Sequence
 

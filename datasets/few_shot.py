@@ -6,8 +6,6 @@ with a private Mersenne Twister, walks them greedily until every class has its s
 and gives a fifth of each class to validation.
 """
 
-from __future__ import annotations
-
 import json
 import math
 import os

@@ -1,7 +1,5 @@
 """ImageNet and its four variants: a folder a class, named by WordNet id or label."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The order in which the images of several tasks are seen, and how often."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 
 import numpy as np

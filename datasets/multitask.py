@@ -1,7 +1,5 @@
 """Several tasks as one torch dataset, without touching them."""
 
-from __future__ import annotations
-
 import itertools
 import mmap
 import os

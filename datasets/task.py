@@ -1,7 +1,5 @@
 """A task: a registered Dassl dataset that says how it is labelled and scored."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace

@@ -1,7 +1,5 @@
 """Several tasks as one dataset over all their classes, for trainers that know one."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import replace
 

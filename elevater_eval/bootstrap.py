@@ -6,8 +6,6 @@ a metric (argmax, sorting) are done once for all samples. Samples depend only on
 given generator.
 """
 
-from __future__ import annotations
-
 import zlib
 from collections.abc import Callable
 from functools import partial

@@ -2,8 +2,6 @@
 tests over the test images.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """Folds: an entry's matrix (N, C) for each seed, read from JSON and checked."""
 
-from __future__ import annotations
-
 import math
 from array import array
 from typing import Any

@@ -1,7 +1,5 @@
 """Labels of a test set, read from its index file in the order of submissions."""
 
-from __future__ import annotations
-
 import json
 import re
 from dataclasses import dataclass

@@ -6,8 +6,6 @@ Each takes ``targets`` and ``probabilities`` of shape (N, C) and returns a fract
 or a NaN raises ``ValueError``.
 """
 
-from __future__ import annotations
-
 import random
 from collections.abc import Mapping
 from types import ModuleType

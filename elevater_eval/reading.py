@@ -1,7 +1,5 @@
 """Entries of submissions and prediction files; one task is in memory at once."""
 
-from __future__ import annotations
-
 import zipfile
 import zlib
 from collections.abc import Collection, Iterable, Iterator

@@ -2,8 +2,6 @@
 member all_predictions.json.
 """
 
-from __future__ import annotations
-
 import logging
 import zipfile
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Checks of a submission: its form, its tasks, what the leaderboard needs."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 from zipfile import is_zipfile

@@ -9,8 +9,6 @@ Nothing here knows a configuration system, a trainer or a dataset file.
     logits = model(images, ["cat", "dog"])
 """
 
-from __future__ import annotations
-
 import importlib.util
 from typing import TYPE_CHECKING
 

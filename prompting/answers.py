@@ -2,8 +2,6 @@
 sorted into folders.
 """
 
-from __future__ import annotations
-
 import csv
 import filecmp
 import json

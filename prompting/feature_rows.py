@@ -1,7 +1,5 @@
 """Operations on class features and context vectors: rows, lengths and orders."""
 
-from __future__ import annotations
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor

@@ -5,8 +5,6 @@ Only safetensors and text are exchanged, so that loading executes nothing. Needs
 package huggingface_hub.
 """
 
-from __future__ import annotations
-
 import json
 import math
 import os

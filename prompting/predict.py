@@ -5,8 +5,6 @@ predictor = prompting.load("output/run")
 predictor.predict(["a.jpg", "b.jpg"])  # [[("cat", 0.97), ("dog", 0.03)], ...]
 """
 
-from __future__ import annotations
-
 import itertools
 import logging
 import os

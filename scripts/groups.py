@@ -10,8 +10,6 @@ the task whose prompt transfers best to it (with --worst: worst), a group of 3 h
 second best too. The diagonal, a task's own prompt, is ignored.
 """
 
-from __future__ import annotations
-
 import argparse
 import sys
 from pathlib import Path

@@ -11,8 +11,6 @@ missing jobs. Free runs leave results.json, results.csv and results.md in the ou
 folder.
 """
 
-from __future__ import annotations
-
 import argparse
 import logging
 import sys

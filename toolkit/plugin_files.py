@@ -6,8 +6,6 @@ of these names there are elsewhere. Their classes replace those registered under
 same name, and an error in one file of a folder stops only its users.
 """
 
-from __future__ import annotations
-
 import builtins
 import contextlib
 import hashlib

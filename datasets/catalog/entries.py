@@ -4,8 +4,6 @@ They come from `elevater_sets.yaml`, `coop_sets.yaml` and the pocket suite; clas
 are in `names`.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path

@@ -6,8 +6,6 @@ after a `|`. A missing spelling can be added to its line. `python -m datasets sh
 prints the sources of the lists and of `templates.json`.
 """
 
-from __future__ import annotations
-
 import re
 import unicodedata
 from collections.abc import Sequence

@@ -6,8 +6,6 @@ folder of a path or a column `split` tells the split. Without either, the images
 split as those of class folders are.
 """
 
-from __future__ import annotations
-
 import json
 import logging
 import os

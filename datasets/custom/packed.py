@@ -6,8 +6,6 @@ names, each source's in a folder with an index.json, which records the source. T
 of that folder changes with names, times and content of the source's files.
 """
 
-from __future__ import annotations
-
 import contextlib
 import functools
 import hashlib

@@ -3,8 +3,6 @@
 Both give rows; messages name the file and line.
 """
 
-from __future__ import annotations
-
 import functools
 import logging
 import os

@@ -2,8 +2,6 @@
 are split.
 """
 
-from __future__ import annotations
-
 import csv
 import hashlib
 import io

@@ -9,8 +9,6 @@ metric: 11point_mAP               # accuracy | mean-per-class | 11point_mAP | ro
 crop: squash                      # crop | squash, if DATASET.CENTER_CROP is True
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, fields

@@ -12,8 +12,6 @@ more: see `settings`. The task has the name of the folder or file, so that the f
 a run name no path of the machine.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Sequence
 from dataclasses import replace

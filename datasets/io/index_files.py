@@ -5,8 +5,6 @@ Both give images in the order in which ELEVATER wants predictions: IRIS by line,
 ascending image id.
 """
 
-from __future__ import annotations
-
 import os
 import re
 from collections.abc import Callable, Iterable, Sequence

@@ -1,7 +1,5 @@
 """The columns of parquet files: images {bytes, path}, and labels."""
 
-from __future__ import annotations
-
 import json
 from itertools import zip_longest
 from pathlib import Path

@@ -2,8 +2,6 @@
 one of labels; splits are files.
 """
 
-from __future__ import annotations
-
 import functools
 import logging
 import re

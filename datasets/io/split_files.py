@@ -1,7 +1,5 @@
 """CoOp's split files: json lists train, val and test of [path, label, class name]."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Sequence
 from typing import Any

@@ -1,7 +1,5 @@
 """Members of a tar of images: fast for plain ones, and strict about content."""
 
-from __future__ import annotations
-
 import re
 import tarfile
 from collections.abc import Iterator

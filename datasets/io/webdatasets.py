@@ -9,8 +9,6 @@ train/nshards.txt, train/0.tar, ...   members s0000000.webp and s0000000.cls (or
 Shards may also be called train-000000.tar, and folders by other usual names of splits.
 """
 
-from __future__ import annotations
-
 import functools
 import io
 import math

@@ -4,8 +4,6 @@ first use and then read like real ones.
 The tasks are registered by `datasets.pocket.tasks`.
 """
 
-from __future__ import annotations
-
 from .specs import SHIFTS, SOURCES, SPECS, TARGETS, Spec
 from .suite import ensure, ensure_all, home
 

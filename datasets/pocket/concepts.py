@@ -6,8 +6,6 @@ with the attributes it claims. A caption is true of an image if the image has al
 attributes that the caption claims.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """A pen that draws in a square of 100 x 100 units, and the drawings of drawings.yaml."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple

@@ -5,8 +5,6 @@ A task is a choice of concepts from the pocket world, names for them, and a styl
 all its images share.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any

@@ -5,8 +5,6 @@ A task's folder appears whole or not at all, and is written once: the same versi
 the same files.
 """
 
-from __future__ import annotations
-
 import io
 import json
 import logging

@@ -1,7 +1,5 @@
 """Textures of two colours that fill the image."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

@@ -9,8 +9,6 @@ seed is not known. FGVC-Aircraft has official lists of all three splits, which a
 as they are.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import logging

@@ -2,8 +2,6 @@
 Hub, and open a local one as a collection.
 """
 
-from __future__ import annotations
-
 import os
 import re
 from collections.abc import Mapping, Sequence

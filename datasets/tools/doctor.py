@@ -3,8 +3,6 @@
 Nothing is changed.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from pathlib import Path
 

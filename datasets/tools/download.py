@@ -8,8 +8,6 @@ gdown, pooch nor huggingface_hub checks (If-Range) that the file is still the on
 was begun.
 """
 
-from __future__ import annotations
-
 import base64
 import hashlib
 import http.client

@@ -3,8 +3,6 @@ zips, with the images as they are; or the files of a copy that is in its publish
 layout already.
 """
 
-from __future__ import annotations
-
 import contextlib
 import json
 import shutil

@@ -2,8 +2,6 @@
 in ELEVATER's order.
 """
 
-from __future__ import annotations
-
 import io
 import random
 import xml.etree.ElementTree as ElementTree

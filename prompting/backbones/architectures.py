@@ -2,8 +2,6 @@
 used.
 """
 
-from __future__ import annotations
-
 
 def unsupported_reason(config: dict) -> str:
     """Return why prompts cannot enter models of this open_clip configuration; "" if at

@@ -2,8 +2,6 @@
 tokenizer.json, run by the package `tokenizers`.
 """
 
-from __future__ import annotations
-
 import json
 from importlib.util import find_spec
 from pathlib import Path

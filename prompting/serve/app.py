@@ -5,8 +5,6 @@ another, in a thread, so that requests take turns image by image and the memory 
 of one image.
 """
 
-from __future__ import annotations
-
 import asyncio
 import logging
 import socket

@@ -1,7 +1,5 @@
 """The benchmarks' harness: measures in turns, cases as processes, result files."""
 
-from __future__ import annotations
-
 import argparse
 import json
 import os

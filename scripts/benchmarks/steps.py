@@ -1,7 +1,5 @@
 """The steps that are measured: ours, the bare image tower's (the floor), the naive."""
 
-from __future__ import annotations
-
 import statistics
 import time
 from collections.abc import Callable, Mapping

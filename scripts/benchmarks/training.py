@@ -13,8 +13,6 @@ the longest (of MaPLe and PromptSRC as the tower takes, and frozen features comp
 each step, as in published code). Writes benchmark.json and benchmark.md.
 """
 
-from __future__ import annotations
-
 import argparse
 import datetime
 import itertools

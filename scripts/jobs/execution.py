@@ -1,7 +1,5 @@
 """The flags, executors, log and exit codes of every command that runs a plan."""
 
-from __future__ import annotations
-
 import argparse
 import datetime
 import errno

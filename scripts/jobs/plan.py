@@ -2,8 +2,6 @@
 executor: processes of this machine, a Ray cluster, or any other that runs functions.
 """
 
-from __future__ import annotations
-
 import os
 import time
 import traceback

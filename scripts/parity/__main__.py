@@ -8,8 +8,6 @@ loss terms and parameters after three steps, relative ones of gradients. Exit co
 one is above 1e-4, 2 for wrong input.
 """
 
-from __future__ import annotations
-
 import sys
 from pathlib import Path
 

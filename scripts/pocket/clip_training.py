@@ -1,7 +1,5 @@
 """The pairs, the model and the training of `scripts.pocket.train_clip`."""
 
-from __future__ import annotations
-
 import argparse
 import logging
 import math

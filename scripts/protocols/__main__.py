@@ -7,8 +7,6 @@ Runs that exist below --output-dir are reused; a stopped command is resumed. Tab
 plots and paired tests are written to OUTPUT_DIR/tables: see docs/protocols.md.
 """
 
-from __future__ import annotations
-
 import argparse
 import logging
 import os

@@ -1,7 +1,5 @@
 """The runs of the field's protocols as jobs, and which numbers come from which."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product

@@ -1,7 +1,5 @@
 """From runs to the protocols' tables, with published values, tests and files."""
 
-from __future__ import annotations
-
 import itertools
 from collections import defaultdict
 from collections.abc import Sequence

@@ -5,8 +5,6 @@ first is shown in full, beside a table of all. The page is one file that needs n
 else. Exit code 2 and one line for wrong input.
 """
 
-from __future__ import annotations
-
 import logging
 import sys
 from collections.abc import Sequence

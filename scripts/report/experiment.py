@@ -1,7 +1,5 @@
 """Read a run's folder: records, configuration, curves, predictions, tasks."""
 
-from __future__ import annotations
-
 import csv
 import json
 import logging

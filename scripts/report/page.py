@@ -1,7 +1,5 @@
 """Build the page: gather everything, then fill the templates, which escape it."""
 
-from __future__ import annotations
-
 import re
 import statistics
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """Gather the data that the page shows of one task; predictions and images are not kept."""
 
-from __future__ import annotations
-
 import base64
 import io
 import logging

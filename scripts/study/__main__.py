@@ -9,8 +9,6 @@ study is resumed. For each table or figure CSV, Markdown, LaTeX, JSON and PNG fi
 written to OUTPUT_DIR/tables.
 """
 
-from __future__ import annotations
-
 import argparse
 import logging
 import sys

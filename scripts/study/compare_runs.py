@@ -10,8 +10,6 @@ mean score over tasks, its standard deviation over seeds, the gain over zero-sho
 tasks, with an interval over tasks.
 """
 
-from __future__ import annotations
-
 import argparse
 import itertools
 import sys

@@ -1,7 +1,5 @@
 """Paired tests of whether rows of a table differ over the same tasks and seeds."""
 
-from __future__ import annotations
-
 import statistics
 import warnings
 from collections import defaultdict

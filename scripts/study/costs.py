@@ -5,8 +5,6 @@ Expected are seconds of one core with the pocket model. Other backbones and mach
 differ by a factor, which the first finished runs tell (`scripts.jobs.plan.Clock`).
 """
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Sequence
 from contextlib import nullcontext

@@ -1,7 +1,5 @@
 """The free runs of a plan file as jobs, and their results over seeds."""
 
-from __future__ import annotations
-
 import itertools
 import logging
 from collections.abc import Sequence

@@ -7,8 +7,6 @@ A file without `zero_shot_by_task` takes these scores from docs/study/table1.jso
 tasks are the same.
 """
 
-from __future__ import annotations
-
 import argparse
 import sys
 from collections.abc import Mapping, Sequence

@@ -1,7 +1,5 @@
 """The needs of each table and figure: its jobs, and the rows that are read of them."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import product

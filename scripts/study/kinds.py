@@ -1,7 +1,5 @@
 """The kinds of values in the YAML files of studies and protocols, and their checks."""
 
-from __future__ import annotations
-
 import reprlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The output of a study: files of each table or figure, paired tests, and a page."""
 
-from __future__ import annotations
-
 import datetime
 import shutil
 from collections.abc import Sequence

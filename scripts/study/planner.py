@@ -1,7 +1,5 @@
 """Runs as jobs: names and inputs of source prompts, adaptations and transfers."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """The plots of a study: averages, scores before and after, settings and sizes."""
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager

@@ -1,7 +1,5 @@
 """The protocol of a study: tasks, shots, seeds, settings, from configs/studies."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The parts that commands with trainings share: lists of flags, costs, running."""
 
-from __future__ import annotations
-
 import argparse
 import contextlib
 import logging

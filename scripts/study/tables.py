@@ -1,7 +1,5 @@
 """From runs to tables: scores over seeds, and the paper's figures beside them."""
 
-from __future__ import annotations
-
 import csv
 import statistics
 from collections.abc import Iterator, Mapping, Sequence

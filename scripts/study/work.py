@@ -2,8 +2,6 @@
 of a trainer for Dassl alone, or the matrix and groups made from runs.
 """
 
-from __future__ import annotations
-
 import contextlib
 import hashlib
 import json

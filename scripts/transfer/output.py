@@ -1,7 +1,5 @@
 """The files of one method's matrix: tables, predictors, pictures and results.json."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path

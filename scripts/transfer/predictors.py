@@ -3,8 +3,6 @@ similarities of prompts and of tasks, and how well their order agrees with that 
 scores.
 """
 
-from __future__ import annotations
-
 import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence

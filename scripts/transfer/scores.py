@@ -1,7 +1,5 @@
 """Scores of every prompt on every task: computed column by column, and kept."""
 
-from __future__ import annotations
-
 import hashlib
 import math
 from collections.abc import Callable, Iterator, Sequence

@@ -1,7 +1,5 @@
 """Files that may be in a zip: ``a/b.zip@c/d.png`` is the member c/d.png of a/b.zip."""
 
-from __future__ import annotations
-
 import hashlib
 import os
 import stat

@@ -1,7 +1,5 @@
 """Class names as CLIP reads them."""
 
-from __future__ import annotations
-
 import html
 from collections.abc import Iterable
 

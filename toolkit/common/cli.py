@@ -1,7 +1,5 @@
 """Parts that all command lines share: one sentence for wrong input, and exit codes."""
 
-from __future__ import annotations
-
 import argparse
 import contextlib
 import io

@@ -1,7 +1,5 @@
 """The functions and flags of a Dassl repository's train.py, without running it."""
 
-from __future__ import annotations
-
 import argparse
 import ast
 import contextlib

@@ -1,7 +1,5 @@
 """Files that appear whole or not at all, and locks that end with their process."""
 
-from __future__ import annotations
-
 import codecs
 import contextlib
 import os

@@ -1,7 +1,5 @@
 """Finding the image files below a folder: one rule for training and prediction."""
 
-from __future__ import annotations
-
 import functools
 import os
 from collections.abc import Iterable

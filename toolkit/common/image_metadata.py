@@ -1,7 +1,5 @@
 """Image files without their metadata, of which only the EXIF orientation is needed."""
 
-from __future__ import annotations
-
 import re
 import struct
 import zlib

@@ -1,7 +1,5 @@
 """Images: read one to RGB, resize it to a tensor, normalise a batch."""
 
-from __future__ import annotations
-
 import functools
 import io
 import os

@@ -1,7 +1,5 @@
 """Files of users that register trainers or data sets, and errors that they raise."""
 
-from __future__ import annotations
-
 import argparse
 import importlib.util
 import os

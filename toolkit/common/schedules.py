@@ -5,8 +5,6 @@ A schedule's ``state_dict`` holds plain values only, so a checkpoint loads with
 successor keeps driving the optimiser it was built with.
 """
 
-from __future__ import annotations
-
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler, MultiStepLR, StepLR
 

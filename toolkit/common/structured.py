@@ -1,7 +1,5 @@
 """YAML and JSON files: plain values, and errors that name the file and the line."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any

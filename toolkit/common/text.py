@@ -1,7 +1,5 @@
 """Text from files in messages: it steers no terminal, and its length is bounded."""
 
-from __future__ import annotations
-
 import contextlib
 import copy
 import csv
