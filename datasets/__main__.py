@@ -157,11 +157,8 @@ def _doctor(options: argparse.Namespace) -> int:
     root = options.root
     if not root.is_dir():
         raise ValueError(f"data root {root} is not a folder")
-    named, reports = _named(options), []
-    for known in named or entries().values():
-        # the pocket's have a root of their own
-        if not named and known.suite == "pocket" and not (root / known.folder).is_dir():
-            continue
+    reports = []
+    for known in _named(options) or _all_below(root):
         report = _examine(known, root, options)
         reports.append(report)
         is_shown = options.names or not report.missing
@@ -198,6 +195,15 @@ def _examine(known: Entry, root: Path, options: argparse.Namespace) -> Report:
     workers = max(1, options.workers)
     with tqdm(None, known.name, total, False, **style) as bar:
         return examine(known, root, options.quick, workers, bar.update)
+
+
+def _all_below(root: Path) -> list[Entry]:
+    """Return all sets; of the pocket's, which has its own root, those below `root`."""
+    return [
+        known
+        for known in entries().values()
+        if known.suite != "pocket" or (root / known.folder).is_dir()
+    ]
 
 
 def _print_report(known: Entry, report: Report, root: Path, everything: bool) -> None:

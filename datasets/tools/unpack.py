@@ -35,12 +35,7 @@ def check_form(path: Path, name: str, thorough: bool = True) -> None:
         raise ValueError(f"it is {reason}")
     try:
         if name.endswith(".zip"):
-            with zipfile.ZipFile(path) as archive:
-                for entry in archive.infolist():
-                    check_method(entry, path.name)
-                damaged = archive.testzip() if thorough else None
-            if damaged:
-                raise ValueError(f"its member {damaged} is damaged")
+            _check_zip(path, thorough)
         elif name.endswith(TARS) and thorough:
             with tarfile.open(path) as tar:
                 for _ in tar:
@@ -53,6 +48,15 @@ def check_form(path: Path, name: str, thorough: bool = True) -> None:
         raise ValueError("no valid json: not UTF-8 text") from error
     except _DAMAGED as error:
         raise ValueError(f"a damaged archive: {error}") from error
+
+
+def _check_zip(path: Path, thorough: bool):
+    with zipfile.ZipFile(path) as archive:
+        for entry in archive.infolist():
+            check_method(entry, path.name)
+        damaged = archive.testzip() if thorough else None
+    if damaged:
+        raise ValueError(f"its member {damaged} is damaged")
 
 
 def is_archive(name: str) -> bool:

@@ -80,13 +80,7 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
     except Exception as error:  # noqa: BLE001 - every reader has its own kinds of errors
         what = f"{type(error).__name__}: {first_line(error)}"
         raise ValueError(f"{path} cannot be read as a checkpoint ({what})") from error
-    # a training program may store it under up to two names
-    state = content
-    for _ in range(2):
-        for key in _WRAPPERS:
-            if isinstance(state, dict) and isinstance(state.get(key), dict):
-                state = state[key]
-                break
+    state = _unwrapped(content)
     if not isinstance(state, dict):
         raise ValueError(f"{path} holds no state dict of tensors")
     for name, value in state.items():
@@ -97,6 +91,16 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
             )
     check_sizes(state, path)
     return _without_prefixes(dict(state))
+
+
+def _unwrapped(content):
+    """Return the state dict that a training program stores under up to two names."""
+    for _ in range(2):
+        for key in _WRAPPERS:
+            if isinstance(content, dict) and isinstance(content.get(key), dict):
+                content = content[key]
+                break
+    return content
 
 
 def _without_prefixes(state: dict[str, Tensor]) -> dict[str, Tensor]:

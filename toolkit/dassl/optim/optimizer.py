@@ -39,10 +39,7 @@ def build_optimizer(
 
     whole, trainable = [], []
     for group in groups:
-        parameters = group["params"]
-        if isinstance(parameters, torch.Tensor):
-            parameters = [parameters]
-        parameters = list(parameters)
+        parameters = _as_list(group["params"])
         learned = [parameter for parameter in parameters if parameter.requires_grad]
         if parameters:
             whole.append(dict(group, params=parameters))
@@ -88,3 +85,7 @@ def _staged_groups(model: nn.Module, c) -> list[dict]:
         else:
             base += child.parameters()
     return [{"params": base, "lr": c.LR * c.BASE_LR_MULT}, {"params": new}]
+
+
+def _as_list(params) -> list:
+    return [params] if isinstance(params, torch.Tensor) else list(params)
