@@ -24,7 +24,7 @@ from .config import (
     trainer_class,
     with_overrides,
 )
-from .flags import keys_of_flags
+from .flags import FLAGS
 from .run_dir import CONFIG, resumed_folder
 from .settings import all_task_names, declared_keys, split_names
 from .start import read_start, recorded_backbone
@@ -50,7 +50,7 @@ def key_table(trainer: str) -> str:
 def configuration(args: argparse.Namespace) -> CfgNode:
     """Return the frozen configuration. Raise ValueError or FileNotFoundError."""
     _check_combinations(args)
-    files, flags = config_files(args), flag_values(args)
+    files, flags = files_and_flags(args)
     trainer, _ = chosen_trainer(args)
     cfg = resolve(trainer, files, flags, args.opts, vars(args))
     cls = trainer_class(cfg.TRAINER.NAME)
@@ -92,31 +92,27 @@ def chosen_trainer(args: argparse.Namespace) -> tuple[str, str]:
     It is that of the run that --resume continues, or of the prompt in --model-dir if
     its files tell it, else MAPT, or APT if there is one task.
     """
-    files = config_files(args)
+    files, flags = files_and_flags(args)
     given = named_trainer(files, args.opts, args.trainer)
     if given:
         return given, ""
-    resumed = _resumed_trainer(args)
-    if resumed:
-        return resumed, f"no --trainer given: {resumed}, that of the run to resume"
+    folder = args.output_dir if args.resume == "auto" else args.resume
+    written = Path(folder, CONFIG)
+    if folder and written.is_file():
+        resumed = named_trainer([str(written)], [])
+        if resumed:
+            return resumed, f"no --trainer given: {resumed}, that of the run to resume"
     if args.model_dir:
         record = read_start(args.model_dir, args.load_epoch).record
         method = str(record.get("method", ""))
         if method in TRAINER_REGISTRY.registered_names():
             reason = f"{method}, the method of the prompt in --model-dir"
             return method, f"no --trainer given: {reason}"
-    cfg = resolve(DEFAULT_MULTITASK, files, flag_values(args), args.opts)
+    cfg = resolve(DEFAULT_MULTITASK, files, flags, args.opts)
     tasks = all_task_names(cfg)
     is_single = len(tasks) == 1 and not (args.multi_task or args.groups)
     name = DEFAULT if is_single else DEFAULT_MULTITASK
     return name, f"no --trainer given: {name}, anchored to zero-shot; see README"
-
-
-def _resumed_trainer(args: argparse.Namespace) -> str:
-    """Return the trainer of the run that --resume names, "" if there is none."""
-    folder = args.output_dir if args.resume == "auto" else args.resume
-    file = Path(folder, CONFIG)
-    return named_trainer([str(file)], []) if folder and file.is_file() else ""
 
 
 def _check_combinations(args: argparse.Namespace) -> None:
@@ -147,30 +143,24 @@ def _is_missing(name: str) -> bool:
 
 def run_options(args: argparse.Namespace, cfg: CfgNode) -> RunOptions:
     """Return the options of a command line with this configuration."""
-    _, chosen = chosen_trainer(args)
+    names = ("overwrite", "eval_only", "no_train", "model_dir", "load_epoch")
+    names += ("groups", "coop_folders", "track")
     return RunOptions(
         resume=cfg.RESUME == "auto",
-        overwrite=args.overwrite,
-        eval_only=args.eval_only,
-        no_train=args.no_train,
-        model_dir=args.model_dir,
-        load_epoch=args.load_epoch,
-        groups=args.groups,
-        coop_folders=args.coop_folders,
-        track=args.track,
-        given=given_keys(config_files(args), flag_values(args), args.opts),
-        chosen=chosen,
+        given=given_keys(*files_and_flags(args), args.opts),
+        chosen=chosen_trainer(args)[1],
+        **{name: getattr(args, name) for name in names},
     )
 
 
-def config_files(args: argparse.Namespace) -> list[str]:
-    """Return the YAML files of a command line."""
-    return [file for file in (args.dataset_config_file, args.config_file) if file]
-
-
-def flag_values(args: argparse.Namespace) -> dict[str, Any]:
-    """Return the configuration keys that flags set."""
-    values = keys_of_flags(args)
+def files_and_flags(args: argparse.Namespace) -> tuple[list[str], dict[str, Any]]:
+    """Return the YAML files of a command line, and the keys that its flags set."""
+    values = {}
+    for name, flag in FLAGS.items():
+        value = getattr(args, name.strip("-").replace("-", "_"))
+        is_number = type(value) is int  # 0, too
+        if "key" in flag and (value or is_number):
+            values[flag["key"]] = flag.get("value", value)
     if args.dataset is not None:
         values["DATASET.DATASET"] = named_tasks(args.dataset, "--dataset")
     if args.source is not None:
@@ -182,7 +172,8 @@ def flag_values(args: argparse.Namespace) -> dict[str, Any]:
         shots = few_shot.recorded_shots(args.fewshot)
     if shots is not None:
         values["DATASET.NUM_SHOTS"] = shots
-    return values
+    files = (args.dataset_config_file, args.config_file)
+    return list(filter(None, files)), values
 
 
 def named_tasks(names: str, flag: str) -> str:

@@ -46,14 +46,3 @@ def arguments(argv: Sequence[str] | None = None) -> argparse.ArgumentParser:
     add_flags(parser, argv)
     add("opts", nargs=argparse.REMAINDER, help="KEY VALUE pairs of the configuration")
     return parser
-
-
-def keys_of_flags(args: argparse.Namespace) -> dict[str, Any]:
-    """Return the configuration keys that the given flags set as they are."""
-    values = {}
-    for name, flag in FLAGS.items():
-        value = getattr(args, name.strip("-").replace("-", "_"))
-        is_number = type(value) is int  # 0, too
-        if "key" in flag and (value or is_number):
-            values[flag["key"]] = flag.get("value", value)
-    return values

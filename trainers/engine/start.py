@@ -1,11 +1,9 @@
-"""The prompt that a run starts from: the settings of its training are taken from it,
-and it is loaded strictly.
+"""The prompt that a run starts from, which is loaded strictly.
 
-A run's checkpoint and its prompts.safetensors hold a record: the prompt's
-configuration, its backbone with a fingerprint of the weights, and the preprocessing. A
-configuration key that is not given follows the record; one that is given and
-contradicts it is an error. Runs of earlier versions lack parts of it; their config.yaml
-has the keys.
+Its files hold a record: the prompt's configuration, its backbone with a fingerprint of
+the weights, and the preprocessing. A configuration key that is not given follows the
+record; one that is given and contradicts it is an error. Runs of earlier versions lack
+parts of it; their config.yaml has the keys.
 """
 
 from __future__ import annotations
@@ -48,8 +46,8 @@ _INITIAL_WORDS = ".CTX_INIT"  # the end of keys whose words give a context its l
 _CONFIG_NAMES: dict[str, str] = TABLES["of_prompts"]
 PROMPT_KEYS = (
     *_CONFIG_NAMES,
-    *("CTX_INIT", "CSC", "CLASS_TOKEN_POSITION", "DEEP", "PROJECT"),
-    *("PROJECT_METHOD", "PROJECT_DIM", "PROJECT_HEADS", "PROJECT_LAYERS"),
+    *("CSC", "CLASS_TOKEN_POSITION", "DEEP", "PROJECT", "PROJECT_METHOD"),
+    *("PROJECT_DIM", "PROJECT_HEADS", "PROJECT_LAYERS"),
 )  # the last parts of keys
 # beside checkpoints of a prompt with vectors of single classes: their names in order
 CLASSES = "classes.json"
@@ -67,22 +65,20 @@ class Start:
 
     checkpoint: Checkpoint  # its tensors
     record: dict = field(default_factory=dict)  # in its files, see `prompt_record`
-    # configuration keys that it was trained with
-    keys: dict[str, Any] = field(default_factory=dict)
+    keys: dict[str, Any] = field(default_factory=dict)  # of its run's configuration
 
 
 def prompt_record(setup: PromptSetup) -> dict:
     """Return the metadata of a prompt beside its own configuration."""
-    node = setup.cfg.MODEL.BACKBONE
+    node, method = setup.cfg.MODEL.BACKBONE, setup.cfg.TRAINER.NAME
     values = dict(flatten(setup.cfg))
-    words = _words_key(trainer_class(setup.cfg.TRAINER.NAME))
-    names = _preprocessing_keys(setup.cfg.INPUT.FROM_BACKBONE)
-    recorded = {name: values[name] for name in (*names, INTERPOLATE, words)}
+    names = [*_preprocessing_keys(setup.cfg.INPUT.FROM_BACKBONE), INTERPOLATE]
+    names.append(_words_key(trainer_class(method)))
     return {
-        "method": setup.cfg.TRAINER.NAME,
+        "method": method,
         **setup.backbone.record(node.NAME, node.PRETRAINED),
         "preprocessing": preprocessing_record(setup),
-        "keys": recorded,
+        "keys": {name: values[name] for name in names},
     }
 
 
@@ -126,21 +122,16 @@ def recorded_backbone(
 
 
 def follow(
-    cfg: CfgNode,
-    given: Collection[str] | None,
-    directory: str,
-    epoch: int | None = None,
+    cfg: CfgNode, given: Collection[str], directory: str, epoch: int | None = None
 ) -> tuple[CfgNode, list[str]]:
     """Return the configuration with the keys that are not given as the prompt in a
     run's folder needs them, and a line for the log about each that changed.
 
-    given: keys that flags, files or KEY VALUE pairs set; None: all. Raises ValueError
-    naming a key whose given value contradicts the prompt (`load_start` finds those that
-    change shapes), or that must be given as nothing tells its value.
+    given: keys that flags, files or KEY VALUE pairs set. Raises ValueError naming a key
+    whose given value contradicts the prompt (`load_start` finds those that change
+    shapes), or that must be given as nothing tells its value.
     """
     values = dict(flatten(cfg))
-    if given is None:
-        given = values.keys()
     start = read_start(directory, epoch)
     path = start.checkpoint.path
     changed = cfg.clone()
@@ -149,14 +140,13 @@ def follow(
     for key, value in _wanted_keys(cfg, given, start).items():
         if key not in values or as_list(values[key]) == as_list(value):
             continue
-        if key in given:
-            if key not in _NOT_IN_SHAPES:
-                continue
+        if key not in given:
+            set_value(changed, key, value, path)
+            lines.append(f"{key} {value}: taken from {os.path.relpath(path)}")
+        elif key in _NOT_IN_SHAPES:
             raise ValueError(
                 f"{path}: its prompt was trained with {key} {value}, but {values[key]} is given"
             )
-        set_value(changed, key, value, path)
-        lines.append(f"{key} {value}: taken from {os.path.relpath(path)}")
     changed.freeze()
     known = start.record.get("config") or start.keys
     if not known and not start.checkpoint.foreign:
@@ -185,24 +175,15 @@ def read_start(directory: str, epoch: int | None = None) -> Start:
     elif (folder / "prompts.safetensors").is_file():
         prompt, metadata = load_prompts(folder / "prompts.safetensors")
         record = metadata | {"config": prompt.config()}
-    keys = record.get("keys")
+    keys, written = record.get("keys"), folder / "config.yaml"
     if keys is None:
-        keys = _written_keys(folder / "config.yaml")
+        keys = {}
+        if written.is_file():
+            keys = dict(flatten(load(written)))
+            keys.pop(INTERPOLATE, None)  # of a run, not of its prompt
     if not isinstance(keys, dict):
         raise ValueError(f"{checkpoint.path}: its record 'keys' is no object")
     return Start(checkpoint, record, keys)
-
-
-def _written_keys(file: Path) -> dict[str, Any]:
-    """Return the keys of a run's config.yaml that a prompt needs, {} if there is none."""
-    if not file.is_file():
-        return {}
-    found = {}
-    for key, value in flatten(load(file)):
-        is_prompt = key.startswith("TRAINER.") and key.rpartition(".")[2] in PROMPT_KEYS
-        if is_prompt or key in PREPROCESSING_KEYS:
-            found[key] = value
-    return found
 
 
 def _wanted_keys(cfg: CfgNode, given: Collection[str], start: Start) -> dict[str, Any]:
@@ -222,7 +203,10 @@ def _wanted_keys(cfg: CfgNode, given: Collection[str], start: Start) -> dict[str
     key = _words_key(cls)
     words = dict(flatten(cfg))[key]
     if key not in given and (config or trained):
-        words = wanted[key] = _initial_words(trained, key)
+        # it may have been another trainer's
+        others = [words for name, words in trained.items() if _is_words(name)]
+        only = others[0] if len(others) == 1 else ""
+        words = wanted[key] = trained.get(key, only)
     if words:  # they give the length
         wanted.pop(key.removesuffix(_INITIAL_WORDS) + ".N_CTX", None)
     return wanted
@@ -234,9 +218,20 @@ def _preprocessing_keys(from_backbone: bool) -> tuple[str, ...]:
 
 def _shape_keys(start: Start, cls: type) -> dict[str, Any]:
     """Return those of a run's keys by which a trainer builds a prompt of its tensors."""
-    wanted = {}
+    state, wanted = start.checkpoint.state, {}
     for key, value in start.keys.items():
-        if not _is_words(key) and _counts(key, start.checkpoint.state, cls):
+        group, _, name = key.rpartition(".")
+        if name not in PROMPT_KEYS or not group.startswith("TRAINER."):
+            continue
+        if group == "TRAINER.MVLPT.COOP":
+            counts = "ctx" in state or "text.ctx" in state
+        elif group == "TRAINER.MVLPT.VPT":
+            counts = "embeddings" in state or "visual.embeddings" in state
+        elif key.startswith("TRAINER.MVLPT.PROJECT_"):
+            counts = "text.ctx" in state
+        else:
+            counts = key in declared_keys(cls)
+        if counts:
             wanted[key] = value
     return wanted
 
@@ -249,25 +244,6 @@ def _words_key(cls: type) -> str:
 
 def _is_words(key: str) -> bool:
     return key.endswith(_INITIAL_WORDS)
-
-
-def _initial_words(keys: dict[str, Any], key: str) -> str:
-    """Return the words that a prompt started from; it may have been another trainer's."""
-    others = [words for other, words in keys.items() if _is_words(other)]
-    if key in keys:
-        return keys[key]
-    return others[0] if len(others) == 1 else ""
-
-
-def _counts(key: str, state: dict, cls: type) -> bool:
-    """Return True if a key of a run says how a prompt of these tensors is built."""
-    if key.startswith("TRAINER.MVLPT.COOP."):
-        return "ctx" in state or "text.ctx" in state
-    if key.startswith("TRAINER.MVLPT.VPT."):
-        return "embeddings" in state or "visual.embeddings" in state
-    if key.startswith("TRAINER.MVLPT.PROJECT_"):
-        return "text.ctx" in state
-    return key in declared_keys(cls)
 
 
 def _config_keys(config: dict, cls: type) -> dict[str, Any]:
