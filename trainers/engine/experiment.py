@@ -1,11 +1,11 @@
 """From a configuration to results: an experiment is checked whole, then executed."""
 
-import contextlib
 import logging
 import os
+import shlex
 import shutil
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -14,7 +14,7 @@ from tqdm import tqdm
 from yacs.config import CfgNode
 
 import toolkit
-from datasets import few_shot, pocket, task_name
+from datasets import few_shot, is_custom, pocket, task_name
 from elevater_eval import combine
 from toolkit import plugin_files
 from toolkit.common.files import atomic_write, write_bytes, write_text
@@ -22,12 +22,12 @@ from toolkit.common.progress import progress
 from toolkit.common.structured import read_json, write_json
 from toolkit.common.text import log_lines
 
-from . import closing, config, distributed, external, results, run_dir, tables
+from . import config, distributed, external, results, run_dir, tables
 from .config import RunOptions, is_foreign, is_native, trainer_class, with_overrides
 from .context import TaskPool
 from .run import check_run, execute, names_or_count
 from .run_dir import RESULTS, Action, exclusive_folder, replaced_on_success
-from .settings import task_names
+from .settings import all_task_names, task_names
 from .stages import Experiment, plan
 from .start import follow
 
@@ -38,7 +38,7 @@ def run(cfg: CfgNode, options: RunOptions) -> None:
     """Check all that a configuration describes, then execute it. Raises ValueError or
     FileNotFoundError before anything is written.
     """
-    native = is_native(trainer_class(cfg.TRAINER.NAME))
+    cls = trainer_class(cfg.TRAINER.NAME)
     if options.resume and options.overwrite:
         raise ValueError(
             "--resume continues a run, --overwrite starts it again: give one of them"
@@ -47,11 +47,20 @@ def run(cfg: CfgNode, options: RunOptions) -> None:
     cfg = with_target_names(cfg, options, whole_suite)
     run_dir.check_folder(cfg.OUTPUT_DIR)
     overwrite = options.overwrite and not options.eval_only and distributed.main()
-    if not native:
-        _run_external(cfg, options, overwrite)
+    if not is_native(cls):
+        if options.track:
+            raise ValueError(
+                f"--track: {cfg.TRAINER.NAME} is a trainer for Dassl alone, which writes "
+                "TensorBoard's curves only"
+            )
+        with replaced_on_success(cfg.OUTPUT_DIR, overwrite):
+            external.check(cfg, options)
+        with exclusive_folder(cfg.OUTPUT_DIR):
+            start_log(cfg, options.chosen)
+            log_results(cfg, external.run(cfg, options))
         return
     lines: list[str] = []
-    if options.model_dir and trainer_class(cfg.TRAINER.NAME).learns:
+    if options.model_dir and cls.learns:
         cfg, lines = follow(cfg, options.given, options.model_dir, options.load_epoch)
     experiment = plan(with_overrides(cfg, RESUME=""), options, whole_suite)
     tasks = TaskPool()
@@ -61,32 +70,7 @@ def run(cfg: CfgNode, options: RunOptions) -> None:
         start_log(cfg, options.chosen)
         for line in lines:
             log.info("%s", line)
-        with without_dassl_lines():
-            records = execute_all(experiment, tasks)
-        log_lines(log, f"\n{results.markdown(records)}\n")
-        trains = experiment.targets[0].trains
-        log_lines(log, results.parsed_lines(records, trains))
-        for line in closing.result_lines(cfg, records, experiment.staged):
-            log.info("%s", line)
-
-
-def _run_external(cfg: CfgNode, options: RunOptions, overwrite: bool) -> None:
-    """Check and execute a run with a trainer written for Dassl."""
-    if options.track:
-        raise ValueError(
-            f"--track: {cfg.TRAINER.NAME} is a trainer for Dassl alone, which writes "
-            "TensorBoard's curves only"
-        )
-    with replaced_on_success(cfg.OUTPUT_DIR, overwrite):
-        external.check(cfg, options)
-    with exclusive_folder(cfg.OUTPUT_DIR):
-        start_log(cfg, options.chosen)
-        records = external.run(cfg, options)
-        if not records:
-            return
-        log_lines(log, f"\n{results.markdown(records)}\n")
-        for line in closing.result_lines(cfg, records):
-            log.info("%s", line)
+        log_results(cfg, execute_all(experiment, tasks), experiment)
 
 
 def with_target_names(cfg: CfgNode, options: RunOptions, whole_suite: bool) -> CfgNode:
@@ -139,9 +123,7 @@ def check(experiment: Experiment, tasks: TaskPool) -> None:
     rendered = pocket.ensure_all(wanted)
     if rendered:
         log.info("%d pocket tasks rendered", rendered)
-    few_shot.check_record(
-        cfg.DATASET.FEWSHOT, [task_name(name) for name in experiment.tasks]
-    )
+    few_shot.check_record(cfg.DATASET.FEWSHOT, list(map(task_name, experiment.tasks)))
     if experiment.staged:
         state = run_dir.experiment_status(cfg)
         run_dir.decide(cfg.OUTPUT_DIR, state, experiment.targets[0].resume)
@@ -211,25 +193,21 @@ def collect(out: Path, records: Sequence[dict], root: str | None = None) -> None
         for path in (out / "predictions").iterdir():
             if path.name not in names.values():
                 path.unlink()
-        collect_tables(out, names)
+        predictions = b""  # of targets of an earlier version there are none
+        for task in names:
+            for path in sorted((out / "adapt" / task / tables.FOLDER).glob("*.csv")):
+                content = path.read_bytes()
+                if path.name != tables.PREDICTIONS:
+                    write_bytes(out / tables.FOLDER / path.name, content)
+                elif predictions:
+                    predictions += content.partition(b"\n")[2]
+                else:
+                    predictions = content
+        if predictions:
+            write_bytes(out / tables.FOLDER / tables.PREDICTIONS, predictions)
         combine([out / "predictions"], out / "submission.zip", root)
     write_text(out / "results.md", results.markdown(records))
     write_json(out / RESULTS, records, indent=1)  # last: the experiment is finished
-
-
-def collect_tables(out: Path, tasks: Iterable[str]) -> None:
-    """Gather the targets' tables in results/ at the top, predictions in one file."""
-    predictions = b""
-    for task in tasks:
-        for path in sorted((out / "adapt" / task / tables.FOLDER).glob("*.csv")):
-            content = path.read_bytes()
-            if path.name == tables.PREDICTIONS:
-                _, _, lines = content.partition(b"\n")
-                predictions += lines if predictions else content
-            else:
-                write_bytes(out / tables.FOLDER / path.name, content)
-    if predictions:  # of targets of an earlier version there are none
-        write_bytes(out / tables.FOLDER / tables.PREDICTIONS, predictions)
 
 
 def is_collected(out: Path, records: Sequence[dict]) -> bool:
@@ -256,6 +234,9 @@ def start_log(cfg: CfgNode, first_line: str = "") -> None:
         if isinstance(handler, logging.FileHandler):
             handler.setLevel(logging.DEBUG)
     logging.getLogger("trainers.base").setLevel(logging.DEBUG)
+    # native trainers have lines of their own
+    native = is_native(trainer_class(cfg.TRAINER.NAME))
+    logging.getLogger("dassl").setLevel(logging.WARNING if native else logging.NOTSET)
     if first_line:
         log.info("%s", first_line)
     gpu = torch.cuda.is_available() and cfg.USE_CUDA
@@ -292,13 +273,46 @@ def _log_run(cfg: CfgNode) -> None:
         )
 
 
-@contextlib.contextmanager
-def without_dassl_lines() -> Iterator[None]:
-    """Keep Dassl's lines out of the log: native trainers have their own."""
-    logger = logging.getLogger("dassl")
-    before = logger.level
-    logger.setLevel(logging.WARNING)
-    try:
-        yield
-    finally:
-        logger.setLevel(before)
+def log_results(
+    cfg: CfgNode, records: Sequence[dict], experiment: Experiment | None = None
+) -> None:
+    """Log the table of a run with the records of results.json, its files, and the
+    commands that use them. experiment: of a native trainer.
+    """
+    if not records:
+        return
+    log_lines(log, f"\n{results.markdown(records)}\n")
+    out = Path(os.path.relpath(cfg.OUTPUT_DIR))
+    prompt = out
+    if experiment:
+        trains = experiment.targets[0].trains
+        log_lines(log, results.parsed_lines(records, trains))
+        if experiment.staged:
+            prompt = out / "adapt" / records[0]["task"]
+    log.info("results: %s", out / RESULTS)
+    folder = out / tables.FOLDER
+    if (folder / tables.PREDICTIONS).is_file():
+        log.info("each prediction, confusions, scores of classes: %s", folder)
+    if (out / "submission.zip").is_file():
+        log.info("submission: %s", out / "submission.zip")
+    if results.has_predictions(records):
+        log.info("look at it: %s", report_command(cfg))
+    if (prompt / "prompts.safetensors").is_file():
+        command = f"python -m prompting predict {shlex.quote(str(prompt))}"
+        log.info("use it: %s IMAGE_OR_FOLDER", command)
+
+
+def report_command(cfg: CfgNode) -> str:
+    """Return the command that writes the report of a run.
+
+    Its --root is the data's, or the folder of the first absolute custom task.
+    """
+    root = cfg.DATASET.ROOT
+    for name in all_task_names(cfg):
+        path = name.partition(":")[2]
+        if not root and is_custom(name) and os.path.isabs(path):
+            root = os.path.dirname(os.path.normpath(path))
+    words = ["python", "-m", "scripts.report", os.path.relpath(cfg.OUTPUT_DIR)]
+    if root:
+        words += ["--root", root]
+    return shlex.join(words)

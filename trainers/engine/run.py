@@ -88,29 +88,25 @@ def next_action(
     return run_dir.decide(run.folder, state, run.resume)
 
 
-def _require_work(run: Run) -> None:
-    if run.cfg.TEST.NO_TEST and not (run.trains and run.trainer.learns):
-        raise ValueError(
-            "TEST.NO_TEST is True, but nothing is trained: there is nothing to do"
-        )
-
-
 def check_run(run: Run, tasks: TaskPool, start_exists: bool = True) -> Action:
     """Return the action after checks before anything is written, without a trainer: of
     the folder and, of a run that is not reused, keys, data and the initial prompt.
 
     Raises ValueError or FileNotFoundError.
     """
-    value_checks.check(run.cfg, run.trainer.multitask)
-    _require_work(run)
+    cfg = run.cfg
+    value_checks.check(cfg, run.trainer.multitask)
+    learns = run.trainer.learns
+    if cfg.TEST.NO_TEST and not (run.trains and learns):
+        raise ValueError(
+            "TEST.NO_TEST is True, but nothing is trained: there is nothing to do"
+        )
     open_tracker(run.track)
     action = next_action(run, tasks, start_exists)
     if action is Action.REUSE:
         return action
-    cfg = run.cfg
     # missing data are found before a large backbone is loaded
     built = tasks.get(cfg, run.names)
-    # they are read last
     require_files(item.impath for task in built for item in task.test)
     backbone = run.trainer.load_backbone(cfg)
     allows_any = cfg.DATASET.ALLOW_UNKNOWN_WORDS
@@ -121,7 +117,7 @@ def check_run(run: Run, tasks: TaskPool, start_exists: bool = True) -> Action:
     run.trainer.check_setup(setup, run.trains, start, run.load_epoch)
     if "zero_shot" in run.references and cfg.TEST.ZERO_SHOT:
         value_checks.check_classes(setup, None)
-    if run.trainer.learns and not (run.trains or run.start or run.fresh):
+    if learns and not any((run.trains, run.start, run.fresh)):
         raise ValueError(
             f"nothing to evaluate: without training (--eval-only, --shots 0) {cfg.TRAINER.NAME} needs "
             "--model-dir, the folder of a run, or a source stage"
@@ -183,6 +179,13 @@ def _train_and_test(run: Run, pool: TaskPool, action: Action) -> list[dict]:
     torch.use_deterministic_algorithms(cfg.TRAIN.DETERMINISTIC)
     torch.backends.cudnn.benchmark = False
     metadata = {"epochs": run.epochs, "start": run.start_digest()}
+    references = []
+    for name in run.references:
+        wanted = cfg.TEST.ZERO_SHOT
+        if name == "source":
+            wanted = run.start and (run.trains or cfg.DATASET.NUM_SHOTS == 0)
+        if wanted:
+            references.append(name)
     context = RunContext(
         tasks,
         run.trains,
@@ -190,7 +193,7 @@ def _train_and_test(run: Run, pool: TaskPool, action: Action) -> list[dict]:
         run.load_epoch,
         resume=action is Action.RESUME,
         retest=action is Action.RETEST,
-        references=_references(run),
+        references=tuple(references),
         metadata=metadata | provenance.of_tasks(tasks),
         test_images=images,
         tracker=open_tracker(run.track if distributed.main() else ""),
@@ -199,8 +202,7 @@ def _train_and_test(run: Run, pool: TaskPool, action: Action) -> list[dict]:
     if distributed.main():
         run_dir.remove_unfinished(run.folder)
         run_dir.write_config(cfg)
-        if run.trainer.learns:
-            _write_samples(run, tasks)
+        _write_samples(run, tasks)
         if action is not Action.RETEST:
             run_dir.write_manifest(run.folder, finished=False)
     _log_tasks(run, trainer)
@@ -236,20 +238,10 @@ def names_or_count(names: Sequence[str]) -> str:
     return ", ".join(names)
 
 
-def _references(run: Run) -> tuple[str, ...]:
-    references = list(run.references)
-    if not run.cfg.TEST.ZERO_SHOT:
-        references = [name for name in references if not name.startswith("zero_shot")]
-    adapts = run.trains or run.cfg.DATASET.NUM_SHOTS == 0
-    if "source" in references and not (run.start and adapts):
-        references.remove("source")
-    return tuple(references)
-
-
 def _write_samples(run: Run, tasks: Sequence[Task]) -> None:
-    """Write fewshot/<task>.json: the images that were sampled."""
+    """Write fewshot/<task>.json, the images that were sampled to learn from."""
     shots = run.cfg.DATASET.NUM_SHOTS
-    if shots <= 0:
+    if shots <= 0 or not run.trainer.learns:
         return
     for task in tasks:
         seed = task.drawn_seed
@@ -296,8 +288,7 @@ def _action_after_repair(run: Run, tasks: TaskPool) -> Action:
     log.warning("%s: damaged or missing: %s", run.folder, ", ".join(damaged))
     built = tasks.get(run.cfg, run.names)
     run_dir.write_config(run.cfg)
-    if run.trainer.learns:
-        _write_samples(run, built)
+    _write_samples(run, built)
     learner = run.folder / "prompt_learner"
     if "prompt_learner/checkpoint" in damaged:
         write_text(learner / "checkpoint", f"model.pth.tar-{run.epochs}\n")

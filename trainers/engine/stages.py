@@ -39,11 +39,8 @@ def plan(cfg: CfgNode, options: RunOptions, whole_suite: bool = False) -> Experi
     names = task_names(cfg)
     groups = read_groups(options.groups, names, split_names(cfg.MULTITASK.SOURCE))
     sources = _sources(cfg, options, whole_suite)
-    trains = (
-        cls.learns
-        and cfg.DATASET.NUM_SHOTS != 0
-        and not (options.eval_only or options.no_train)
-    )
+    only_evaluates = options.eval_only or options.no_train
+    trains = cls.learns and cfg.DATASET.NUM_SHOTS != 0 and not only_evaluates
     if trains and not (sources or options.model_dir):
         _check_anchor(cfg)
     tasks = [*sources, *names]

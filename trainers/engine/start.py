@@ -41,7 +41,6 @@ _CROP_KEYS = ("DATASET.CENTER_CROP", "INPUT.FROM_BACKBONE")
 _PIXEL_KEYS = ("SIZE", "PIXEL_MEAN", "PIXEL_STD", "INTERPOLATION")
 PREPROCESSING_KEYS = (*_CROP_KEYS, *(f"INPUT.{name}" for name in _PIXEL_KEYS))
 INTERPOLATE = "TEST.INTERPOLATE"
-_INITIAL_WORDS = ".CTX_INIT"  # the end of keys whose words give a context its length
 # the last part of a method's key -> the name in the configuration of its prompt
 _CONFIG_NAMES: dict[str, str] = TABLES["of_prompts"]
 PROMPT_KEYS = (
@@ -94,8 +93,7 @@ def preprocessing_record(setup: PromptSetup) -> dict:
 def recorded_backbone(
     directory: str, epoch: int | None, given: Collection[str]
 ) -> dict[str, str]:
-    """Return the keys of the backbone that are not given and that the prompt in a run's
-    folder names.
+    """Return the keys of the backbone, if not given, that a run's prompt names.
 
     Raises ValueError if it is a file or folder, whose place only the user knows.
     """
@@ -204,11 +202,11 @@ def _wanted_keys(cfg: CfgNode, given: Collection[str], start: Start) -> dict[str
     words = dict(flatten(cfg))[key]
     if key not in given and (config or trained):
         # it may have been another trainer's
-        others = [words for name, words in trained.items() if _is_words(name)]
+        others = [trained[name] for name in trained if name.endswith(".CTX_INIT")]
         only = others[0] if len(others) == 1 else ""
         words = wanted[key] = trained.get(key, only)
     if words:  # they give the length
-        wanted.pop(key.removesuffix(_INITIAL_WORDS) + ".N_CTX", None)
+        wanted.pop(key.replace(".CTX_INIT", ".N_CTX"), None)
     return wanted
 
 
@@ -238,12 +236,8 @@ def _shape_keys(start: Start, cls: type) -> dict[str, Any]:
 
 def _words_key(cls: type) -> str:
     """Return the key of the words that a trainer's text context starts from."""
-    declared = sorted(filter(_is_words, declared_keys(cls)))
-    return [*declared, "TRAINER.MVLPT.COOP" + _INITIAL_WORDS][0]
-
-
-def _is_words(key: str) -> bool:
-    return key.endswith(_INITIAL_WORDS)
+    declared = [key for key in declared_keys(cls) if key.endswith(".CTX_INIT")]
+    return min(declared, default="TRAINER.MVLPT.COOP.CTX_INIT")
 
 
 def _config_keys(config: dict, cls: type) -> dict[str, Any]:
@@ -290,17 +284,14 @@ def _foreign_keys(
 ) -> dict[str, Any]:
     """Return the keys that a checkpoint without a record implies; or ValueError."""
     checkpoint.prompt_state()  # raises for names of no prompt
-    keys = {}
-    if checkpoint.per_token:
-        keys[THETA] = "per-token"
+    keys = {THETA: "per-token"} if checkpoint.per_token else {}
     if "ctx" not in checkpoint.state or checkpoint.method in ("IVLP", "MaPLe"):
-        return keys
-    if checkpoint.position:
-        keys[POSITION] = checkpoint.position
         return keys
     # without, the prompt does not fit, which its shapes tell; or it is the method's
     needs_position = reads(cls, POSITION) is not False
-    if needs_position and POSITION not in {*given, *merged(cls, "defaults")}:
+    if checkpoint.position:
+        keys[POSITION] = checkpoint.position
+    elif needs_position and POSITION not in {*given, *merged(cls, "defaults")}:
         raise ValueError(
             f"{checkpoint.path}: neither its tensors nor its folder's name tell where the class name is: set {POSITION} "
             "to front, middle or end, as it was in training"
@@ -321,7 +312,8 @@ def load_start(
     checkpoint, path = start.checkpoint, start.checkpoint.path
     if check_fits(prompt, setup.backbone.clip).class_specific:
         check_class_list(directory, setup.tasks[0].classnames)
-    state, stored = checkpoint.prompt_state(), start.record.get("config") or {}
+    state = checkpoint.prompt_state()
+    stored = start.record.get("config") or {}
     warnings = []
     if checkpoint.foreign:
         warnings += _foreign_warnings(setup, prompt, checkpoint)
@@ -353,9 +345,7 @@ def load_start(
 def check_class_list(directory: str | Path, classnames: Sequence[str]) -> None:
     """Raise ValueError if a run's prompt holds vectors of other classes than these."""
     file = Path(directory) / "prompt_learner" / CLASSES
-    if not file.is_file():
-        return
-    known = read_json(file)
+    known = read_json(file) if file.is_file() else []
     if len(known) != len(classnames):
         return  # the shapes tell
     pairs = zip(classnames, known, strict=True)

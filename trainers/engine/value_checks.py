@@ -46,7 +46,6 @@ from .settings import (
 
 MAX_SEED = 2**32 - 1  # of numpy
 MAX_SIDE = RANGES["INPUT.CUTOUT_LEN"][1]
-FROM_TO = "it is from {low} to {high}"
 # key -> another key, and the values of that with which it counts
 NEEDED = {
     "MULTITASK.TEMPERATURE": ("MULTITASK.MIXING", ("temperature",)),
@@ -80,21 +79,26 @@ def check(cfg: CfgNode, multitask: bool) -> None:
 
     multitask: the trainer learns several tasks at a time.
     """
+    values, defaults = dict(flatten(cfg)), default_values()
     issues = [
-        *_wrong_choices(cfg),
-        *_wrong_numbers(cfg),
+        *_wrong_choices(values),
+        *_wrong_numbers(cfg, values),
         *_wrong_images(cfg.INPUT),
         *_wrong_tasks(cfg, multitask),
         *_wrong_contexts(cfg.TRAINER.MVLPT),
-        *_unread_keys(cfg),
-        *_idle_values(cfg),
+        *_unread_keys(cfg, values),
     ]
+    for key, (other, wanted) in NEEDED.items():
+        if values[key] != defaults[key] and values[other] not in wanted:
+            needed = (
+                f"{other} is {values[other]!r}: it counts with {' or '.join(wanted)}"
+            )
+            issues.append(f"{key} is {values[key]}, but {needed}")
     if issues:
         raise ValueError("\n".join(issues))
 
 
-def _wrong_choices(cfg: CfgNode) -> Iterator[str]:
-    values = dict(flatten(cfg))
+def _wrong_choices(values: Mapping[str, object]) -> Iterator[str]:
     for key in UNREAD:
         default = TABLES["defaults"][key]
         if values[key] != default:
@@ -111,13 +115,13 @@ def choice(key: str, value: object, choices: Sequence[str]) -> list[str]:
     return [f"{key} is {value!r}; it is one of {known}"]
 
 
-def _wrong_numbers(cfg: CfgNode) -> Iterator[str]:
+def _wrong_numbers(cfg: CfgNode, values: Mapping[str, object]) -> Iterator[str]:
     yield from wrong_seed("SEED (--seed)", cfg.SEED)
     sampling = cfg.DATASET.RANDOM_SEED_SAMPLING
     if sampling != cfg.SEED:  # one flag sets both
         yield from wrong_seed("DATASET.RANDOM_SEED_SAMPLING", sampling)
     declared = merged(trainer_class(cfg.TRAINER.NAME), "ranges")
-    yield from out_of_range(dict(flatten(cfg)), RANGES | declared)
+    yield from out_of_range(values, RANGES | declared)
     optim = cfg.OPTIM
     if optim.SGD_NESTEROV and (optim.MOMENTUM == 0 or optim.SGD_DAMPNING != 0):
         yield "OPTIM.SGD_NESTEROV needs OPTIM.MOMENTUM above 0 and OPTIM.SGD_DAMPNING 0"
@@ -138,23 +142,21 @@ def out_of_range(
     """Yield a message for each number that is not in its range, as in `RANGES`."""
     for key, (low, high, *text) in ranges.items():
         if not low <= values[key] <= high:
-            reason = [*text, FROM_TO][0].format(low=low, high=high)
-            yield f"{key} is {values[key]}; {reason}"
+            reason = text[0] if text else "it is from {low} to {high}"
+            yield f"{key} is {values[key]}; {reason.format(low=low, high=high)}"
 
 
-def wrong_stepsize(optim: CfgNode) -> list[str]:
-    """Return a message if OPTIM.STEPSIZE does not fit the schedule."""
-    epochs = list(optim.STEPSIZE)
-    start = f"OPTIM.STEPSIZE is {optim.STEPSIZE}; "
+def wrong_stepsize(optim: CfgNode) -> Iterator[str]:
+    """Yield a message if OPTIM.STEPSIZE does not fit the schedule."""
+    epochs, reason = list(optim.STEPSIZE), ""
     if not epochs or not all(type(epoch) is int for epoch in epochs):
-        return [start + "it is a list of epochs, whole numbers"]
-    if min(epochs) >= 1:
-        return []
-    if optim.LR_SCHEDULER == "multi_step":
-        return [start + "multi_step needs the epochs of its steps, from 1"]
-    if epochs == [-1]:  # Dassl's default
-        return []
-    return [start + "epochs count from 1, and [-1] is OPTIM.MAX_EPOCH"]
+        reason = "it is a list of epochs, whole numbers"
+    elif min(epochs) < 1 and optim.LR_SCHEDULER == "multi_step":
+        reason = "multi_step needs the epochs of its steps, from 1"
+    elif min(epochs) < 1 and epochs != [-1]:  # Dassl's default
+        reason = "epochs count from 1, and [-1] is OPTIM.MAX_EPOCH"
+    if reason:
+        yield f"OPTIM.STEPSIZE is {optim.STEPSIZE}; {reason}"
 
 
 def _wrong_images(node: CfgNode) -> Iterator[str]:
@@ -234,7 +236,7 @@ def _wrong_contexts(node: CfgNode) -> Iterator[str]:
         yield "TRAINER.MVLPT.VPT.CTX_INIT: visual contexts can't start from words"
 
 
-def _unread_keys(cfg: CfgNode) -> Iterator[str]:
+def _unread_keys(cfg: CfgNode, values: Mapping[str, object]) -> Iterator[str]:
     """Yield a message for each key of Dassl that is changed, but not read."""
     advice = dict(TABLES["unread"])
     if all(_is_ours(task) for task in task_names(cfg)):
@@ -242,7 +244,6 @@ def _unread_keys(cfg: CfgNode) -> Iterator[str]:
     for name, transforms in TABLES["of_transforms"].items():
         if not set(transforms).intersection(cfg.INPUT.TRANSFORMS):
             advice[name] = f"INPUT.TRANSFORMS has no {' or '.join(transforms)}"
-    values = dict(flatten(cfg))
     for key, default in flatten(get_cfg_default()):
         value = values.get(key, default)
         name = _part(key, advice)
@@ -269,14 +270,6 @@ def _is_ours(task: str) -> bool:
     if is_custom(task) or task not in DATASET_REGISTRY.registered_names():
         return True
     return DATASET_REGISTRY.get(task).__module__.startswith("datasets.")
-
-
-def _idle_values(cfg: CfgNode) -> Iterator[str]:
-    """Yield a message for each value that counts only beside another key's."""
-    values, defaults = dict(flatten(cfg)), default_values()
-    for key, (other, wanted) in NEEDED.items():
-        if values[key] != defaults[key] and values[other] not in wanted:
-            yield f"{key} is {values[key]}, but {other} is {values[other]!r}: it counts with {' or '.join(wanted)}"
 
 
 def unread_pairs(cfg: CfgNode, given: Iterable[str]) -> list[str]:
