@@ -62,8 +62,8 @@ class RunOptions:
     model_dir: str = ""  # of a run whose prompt is the initial one, or is evaluated
     load_epoch: int | None = None  # its epoch; None: the best
     groups: str = ""  # YAML file: target -> tasks to adapt it with
-    # keys that flags, files and KEY VALUE pairs set, None: all; others follow the prompt
-    given: frozenset[str] | None = None
+    # keys that flags, files and KEY VALUE pairs set; others follow the prompt
+    given: frozenset[str] = frozenset()
     coop_folders: bool = False  # name the default output folder as CoOp's scripts do
     track: str = ""  # the tracker that gets curves and results; "": none
     chosen: str = ""  # says which trainer was chosen and why; "" if one was given
@@ -72,10 +72,8 @@ class RunOptions:
 @functools.cache
 def coop_names() -> dict[str, str]:
     """Return data set -> CoOp's name of its folders, the stem of its YAML."""
-    names = {}
-    for path in sorted((CONFIGS / "datasets").glob("*.yaml")):
-        names[read_yaml(path)["DATASET"]["NAME"]] = path.stem
-    return names
+    files = sorted((CONFIGS / "datasets").glob("*.yaml"))
+    return {read_yaml(path)["DATASET"]["NAME"]: path.stem for path in files}
 
 
 def trainer_class(name: str) -> type:
@@ -150,8 +148,8 @@ def resolve(
     pairs = _pairs(opts)
     given = dict(pairs)
     trainer = named_trainer(files, opts, trainer)
-    named = given.get("TRAINER.NAME")
-    if named and named != trainer:
+    named = given.get("TRAINER.NAME") or trainer
+    if named != trainer:
         raise ValueError(
             f"TRAINER.NAME is {named!r}, but --trainer {trainer!r}: give one of them"
         )

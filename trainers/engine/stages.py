@@ -1,5 +1,6 @@
 """The runs of an experiment: one, or a source prompt and targets adapted from it."""
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,11 +42,12 @@ def plan(cfg: CfgNode, options: RunOptions, whole_suite: bool = False) -> Experi
     sources = _sources(cfg, options, whole_suite)
     only_evaluates = options.eval_only or options.no_train
     trains = cls.learns and cfg.DATASET.NUM_SHOTS != 0 and not only_evaluates
-    if trains and not (sources or options.model_dir):
-        _check_anchor(cfg)
-    tasks = [*sources, *names]
-    for related in groups.values():
-        tasks += related
+    to = cfg.TRAINER.ANCHOR.TO
+    if trains and to in ("source", "both") and not (sources or options.model_dir):
+        raise ValueError(
+            f"TRAINER.ANCHOR.TO is {to!r}, but there is no source prompt: use --source or --model-dir, or zero_shot"
+        )
+    tasks = [*sources, *names, *itertools.chain(*groups.values())]
     start = {"start": options.model_dir, "load_epoch": options.load_epoch}
     shared = {"resume": options.resume, "track": options.track}
     settings = {"trains": trains, "fresh": options.no_train, **shared}
@@ -79,18 +81,9 @@ def _sources(cfg: CfgNode, options: RunOptions, whole_suite: bool) -> list[str]:
             )
         return []
     learns_source = cls.multitask and cls.learns and not options.model_dir
-    if whole_suite and not sources and learns_source:
-        return [spec.task for spec in pocket.SOURCES]
+    if whole_suite and learns_source:
+        return sources or [spec.task for spec in pocket.SOURCES]
     return sources
-
-
-def _check_anchor(cfg: CfgNode) -> None:
-    """Raise ValueError if a prompt is to stay near a source prompt, as it has none."""
-    to = cfg.TRAINER.ANCHOR.TO
-    if to in ("source", "both"):
-        raise ValueError(
-            f"TRAINER.ANCHOR.TO is {to!r}, but there is no source prompt: use --source or --model-dir, or zero_shot"
-        )
 
 
 def _one_by_one(

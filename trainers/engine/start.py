@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -56,15 +56,6 @@ _NOT_IN_SHAPES = (
 )
 # of a prompt's configuration: known from shapes, or for training
 _INITIAL = ("classes", "dropout", "patch_size", "init")
-
-
-@dataclass(frozen=True)
-class Start:
-    """A prompt that runs start from."""
-
-    checkpoint: Checkpoint  # its tensors
-    record: dict = field(default_factory=dict)  # in its files, see `prompt_record`
-    keys: dict[str, Any] = field(default_factory=dict)  # of its run's configuration
 
 
 def prompt_record(setup: PromptSetup) -> dict:
@@ -131,7 +122,7 @@ def follow(
     """
     values = dict(flatten(cfg))
     start = read_start(directory, epoch)
-    path = start.checkpoint.path
+    path = start.path
     changed = cfg.clone()
     changed.defrost()
     lines = []
@@ -146,48 +137,51 @@ def follow(
                 f"{path}: its prompt was trained with {key} {value}, but {values[key]} is given"
             )
     changed.freeze()
-    known = start.record.get("config") or start.keys
-    if not known and not start.checkpoint.foreign:
+    known = start.record.get("config") or start.record["keys"]
+    if not known and not start.foreign:
         lines.append(
             f"{path} does not say what its prompt was trained with: the configuration is taken as it is"
         )
     return changed, lines
 
 
-def read_start(directory: str, epoch: int | None = None) -> Start:
-    """Return the prompt in a run's folder, of an experiment its first target's, with
-    all that its files say. Raises ValueError or FileNotFoundError.
+def read_start(directory: str, epoch: int | None = None) -> Checkpoint:
+    """Return the prompt in a run's folder, of an experiment its first target's.
+
+    Its record has all that the files say, see `prompt_record`; its "keys" may be those
+    of config.yaml, or none. Raises ValueError or FileNotFoundError.
     """
     folder = Path(directory)
     targets = sorted(folder.glob("adapt/*/prompt_learner"))
     if targets and not (folder / "prompt_learner").is_dir():
         folder = targets[0].parent
     checkpoint = read_checkpoint(checkpoint_path(folder, epoch))
-    if checkpoint.foreign:
-        return Start(checkpoint)
     record = checkpoint.record
-    if record:
+    if checkpoint.foreign:
+        record = {"keys": {}}
+    elif record:
         with naming(checkpoint.path):
             config = check_config(record["config"], checkpoint.state)
         record = record | {"config": config}
     elif (folder / "prompts.safetensors").is_file():
         prompt, metadata = load_prompts(folder / "prompts.safetensors")
         record = metadata | {"config": prompt.config()}
-    keys, written = record.get("keys"), folder / "config.yaml"
-    if keys is None:
-        keys = {}
-        if written.is_file():
-            keys = dict(flatten(load(written)))
-            keys.pop(INTERPOLATE, None)  # of a run, not of its prompt
-    if not isinstance(keys, dict):
+    if record.get("keys") is None:
+        written = folder / "config.yaml"
+        keys = dict(flatten(load(written))) if written.is_file() else {}
+        keys.pop(INTERPOLATE, None)  # of a run, not of its prompt
+        record = record | {"keys": keys}
+    if not isinstance(record["keys"], dict):
         raise ValueError(f"{checkpoint.path}: its record 'keys' is no object")
-    return Start(checkpoint, record, keys)
+    return replace(checkpoint, record=record)
 
 
-def _wanted_keys(cfg: CfgNode, given: Collection[str], start: Start) -> dict[str, Any]:
+def _wanted_keys(
+    cfg: CfgNode, given: Collection[str], start: Checkpoint
+) -> dict[str, Any]:
     """Return the keys that a prompt was trained with and that count for it."""
     cls = trainer_class(cfg.TRAINER.NAME)
-    config, trained = start.record.get("config"), start.keys
+    config, trained = start.record.get("config"), start.record["keys"]
     names = _preprocessing_keys(trained.get("INPUT.FROM_BACKBONE", False))
     wanted = {key: trained[key] for key in names if key in trained}
     if config:
@@ -197,7 +191,7 @@ def _wanted_keys(cfg: CfgNode, given: Collection[str], start: Start) -> dict[str
     elif trained:
         wanted |= _shape_keys(start, cls)
     else:
-        wanted |= _foreign_keys(given, start.checkpoint, cls)
+        wanted |= _foreign_keys(given, start, cls)
     key = _words_key(cls)
     words = dict(flatten(cfg))[key]
     if key not in given and (config or trained):
@@ -214,10 +208,10 @@ def _preprocessing_keys(from_backbone: bool) -> tuple[str, ...]:
     return _CROP_KEYS if from_backbone else PREPROCESSING_KEYS
 
 
-def _shape_keys(start: Start, cls: type) -> dict[str, Any]:
+def _shape_keys(start: Checkpoint, cls: type) -> dict[str, Any]:
     """Return those of a run's keys by which a trainer builds a prompt of its tensors."""
-    state, wanted = start.checkpoint.state, {}
-    for key, value in start.keys.items():
+    state, wanted = start.state, {}
+    for key, value in start.record["keys"].items():
         group, _, name = key.rpartition(".")
         if name not in PROMPT_KEYS or not group.startswith("TRAINER."):
             continue
@@ -308,12 +302,12 @@ def load_start(
     if no best was kept, or that of `epoch`. Raises ValueError if it does not fit or was
     trained on another backbone, and FileNotFoundError.
     """
-    start = read_start(directory, epoch)
-    checkpoint, path = start.checkpoint, start.checkpoint.path
+    checkpoint = read_start(directory, epoch)
+    path = checkpoint.path
     if check_fits(prompt, setup.backbone.clip).class_specific:
         check_class_list(directory, setup.tasks[0].classnames)
     state = checkpoint.prompt_state()
-    stored = start.record.get("config") or {}
+    stored = checkpoint.record.get("config") or {}
     warnings = []
     if checkpoint.foreign:
         warnings += _foreign_warnings(setup, prompt, checkpoint)
@@ -327,11 +321,11 @@ def load_start(
         holds = checkpoint.describe()
         source = f"{path} holds {holds}" if holds else path
         raise ValueError(f"{source}: {error}") from None
-    setup.backbone.check_record(start.record, path)
+    setup.backbone.check_record(checkpoint.record, path)
     used = preprocessing_record(setup)
     if setup.cfg.DATASET.CENTER_CROP:
         del used["crop"]  # each task's own
-    other = differences(start.record.get("preprocessing") or {}, used)
+    other = differences(checkpoint.record.get("preprocessing") or {}, used)
     if other:
         raise ValueError(
             f"{path}: its prompt was trained with another preprocessing: {other}"

@@ -15,7 +15,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dassl.config import get_cfg_default
 from dassl.data.datasets import DATASET_REGISTRY
 from dassl.data.transforms.transforms import AVAI_CHOICES
-from dassl.engine import TRAINER_REGISTRY
 from dassl.optim.optimizer import AVAI_OPTIMS
 from yacs.config import CfgNode
 
@@ -90,10 +89,9 @@ def check(cfg: CfgNode, multitask: bool) -> None:
     ]
     for key, (other, wanted) in NEEDED.items():
         if values[key] != defaults[key] and values[other] not in wanted:
-            needed = (
-                f"{other} is {values[other]!r}: it counts with {' or '.join(wanted)}"
+            issues.append(
+                f"{key} is {values[key]}, but {other} is {values[other]!r}: it counts with {' or '.join(wanted)}"
             )
-            issues.append(f"{key} is {values[key]}, but {needed}")
     if issues:
         raise ValueError("\n".join(issues))
 
@@ -216,10 +214,8 @@ def _wrong_tasks(cfg: CfgNode, multitask: bool) -> Iterator[str]:
 
 def multitask_advice(trainer: str) -> str:
     """Return the end of a message: the trainer's multitask form, if there is one."""
-    form = f"M{trainer}"
-    if form in TRAINER_REGISTRY.registered_names():
-        return f"; use {form}"
-    return ""
+    known = registered_trainers()
+    return f"; use M{trainer}" if f"M{trainer}" in known else ""
 
 
 def _wrong_contexts(node: CfgNode) -> Iterator[str]:
@@ -238,7 +234,7 @@ def _wrong_contexts(node: CfgNode) -> Iterator[str]:
 
 def _unread_keys(cfg: CfgNode, values: Mapping[str, object]) -> Iterator[str]:
     """Yield a message for each key of Dassl that is changed, but not read."""
-    advice = dict(TABLES["unread"])
+    advice, trainer = dict(TABLES["unread"]), cfg.TRAINER.NAME
     if all(_is_ours(task) for task in task_names(cfg)):
         advice |= dict.fromkeys(TABLES["of_datasets"], "")
     for name, transforms in TABLES["of_transforms"].items():
@@ -246,23 +242,13 @@ def _unread_keys(cfg: CfgNode, values: Mapping[str, object]) -> Iterator[str]:
             advice[name] = f"INPUT.TRANSFORMS has no {' or '.join(transforms)}"
     for key, default in flatten(get_cfg_default()):
         value = values.get(key, default)
-        name = _part(key, advice)
-        if name is None or as_list(value) == as_list(default):
+        if key == "TRAINER.NAME" or as_list(value) == as_list(default):
             continue
-        message = f"{key} is {value!r}, but {cfg.TRAINER.NAME} does not read it: leave it at {default!r}"
-        if advice.get(name):
-            message += f"; {advice[name]}"
-        yield message
-
-
-def _part(key: str, names: Iterable[str]) -> str | None:
-    """Return which of `names`, or "TRAINER.", makes a key of Dassl unread, if any."""
-    if key == "TRAINER.NAME":
-        return None
-    for name in ("TRAINER.", *names):
-        if key == name or (name.endswith((".", "_")) and key.startswith(name)):
-            return name
-    return None
+        for name in ("TRAINER.", *advice):
+            if key == name or (name.endswith((".", "_")) and key.startswith(name)):
+                reason = f"; {advice[name]}" if advice.get(name) else ""
+                yield f"{key} is {value!r}, but {trainer} does not read it: leave it at {default!r}{reason}"
+                break
 
 
 def _is_ours(task: str) -> bool:
@@ -278,10 +264,8 @@ def unread_pairs(cfg: CfgNode, given: Iterable[str]) -> list[str]:
     A shared key may be given at its default, as the reference's scripts do.
     """
     cls = trainer_class(cfg.TRAINER.NAME)
-    others: set[str] = set()
-    for other in registered_trainers().values():
-        others |= declared_keys(other).keys()
-    others -= declared_keys(cls).keys()
+    declared = map(declared_keys, registered_trainers().values())
+    others = set().union(*declared) - declared_keys(cls).keys()
     values, defaults = dict(flatten(cfg)), default_values()
     unread = []
     for name in given:
@@ -322,8 +306,8 @@ def check_images(setup: PromptSetup) -> None:
             f"INPUT: no transforms {', '.join(cfg.INPUT.TRANSFORMS)} with these values: {error}"
         ) from None
     for task in setup.tasks:
-        is_selected = cfg.DATASET.MULTITASK_EVALKEY in ("average", task.name)
-        if cfg.TEST.SPLIT == "val" and not task.val and is_selected:
+        is_scored = cfg.DATASET.MULTITASK_EVALKEY in ("average", task.name)
+        if cfg.TEST.SPLIT == "val" and not task.val and is_scored:
             raise ValueError(
                 f"TEST.SPLIT is val, but {task.name} has no validation images"
             )
