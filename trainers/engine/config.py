@@ -141,7 +141,6 @@ def resolve(
     `files` (or the recipe), `flags`, `opts`.
 
     arguments: of the command line, which a foreign repository's train.py may read.
-
     Raises ValueError or FileNotFoundError with a sentence that names the key or file.
     """
     texts = {file: _read(file) for file in files}
@@ -245,11 +244,9 @@ def with_overrides(cfg: CfgNode, **values: Any) -> CfgNode:
 
 
 def differences(one: CfgNode, other: CfgNode) -> list[str]:
-    """Return the keys in which two configurations differ, leaving out those of one
-    machine.
+    """Return the keys in which two configurations differ, but for those of one machine.
 
-    A key that one lacks has its default there: a run of an earlier version need not
-    know it.
+    A key that one lacks, as a run of an earlier version may, has its default there.
     """
     a, b = _values(one), _values(other)
     if a.keys() != b.keys():

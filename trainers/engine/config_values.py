@@ -45,9 +45,8 @@ def set_text(cfg: CfgNode, key: str, text: str) -> None:
     Text that YAML reads as another kind of value ("no", "007", "a: b") stays as it is in
     a key whose default is text.
     """
-    value = parse(text)
-    is_text = isinstance(dict(flatten(cfg)).get(key), str)
-    if is_text and value is not None and not isinstance(value, str):
+    value, old = parse(text), dict(flatten(cfg)).get(key)
+    if isinstance(old, str) and not isinstance(value, str | None):
         value = text
     set_value(cfg, key, value)
 
@@ -55,10 +54,8 @@ def set_text(cfg: CfgNode, key: str, text: str) -> None:
 def set_value(cfg: CfgNode, key: str, value: Any, file: str = "") -> None:
     """Put `value` into `cfg`, in both keys if the setting has two names.
 
-    file: the file that set it, for messages.
-
-    Raises:
-        ValueError: the key is unknown, or the value is not of the default's type.
+    file: the file that set it, for messages. Raises ValueError if the key is unknown, or
+    the value is not of the default's type.
     """
     where = f"{file}: " if file else ""
     known = dict(flatten(cfg))

@@ -104,16 +104,13 @@ def coop_folder(cfg: CfgNode, task: str, options: RunOptions) -> str:
     recipe = config.BACKBONE_CONFIGS.get(cfg.MODEL.BACKBONE.NAME, "custom")
     name = config.coop_names().get(task, task_name(task))
     classes = cfg.DATASET.SUBSAMPLE_CLASSES
-    stage = "test" if options.eval_only else "train"
     if classes != "all":
+        stage = "test" if options.eval_only else "train"
         end = f"{name}/shots_{shots}/{method}/{recipe}/{seed}"
         return f"base2new/{stage}_{classes}/{end}"
     if options.eval_only:
         return f"evaluation/{method}/{recipe}_{shots}shots/{name}/{seed}"
     return f"{name}/{method}/{recipe}_{shots}shots/{seed}"
-
-
-# -- checked and executed --------------------------------------------------------------------------------------------
 
 
 def check(experiment: Experiment, tasks: TaskPool) -> None:
@@ -144,8 +141,7 @@ def execute_all(experiment: Experiment, tasks: TaskPool) -> list[dict]:
     """Execute all runs; return the records of results.json. Those of a staged
     experiment, predictions/, results.md and submission.zip are collected in its folder.
     """
-    cfg, source = experiment.cfg, experiment.source
-    targets = experiment.targets
+    cfg, source, targets = experiment.cfg, experiment.source, experiment.targets
     if not experiment.staged:
         return execute(targets[0], tasks)
     out = Path(cfg.OUTPUT_DIR)
@@ -173,9 +169,6 @@ def execute_all(experiment: Experiment, tasks: TaskPool) -> list[dict]:
         collect(out, records, cfg.DATASET.ROOT or None)
         run_dir.write_manifest(out)
     return records
-
-
-# -- its top ---------------------------------------------------------------------------------------------------------
 
 
 def collect(out: Path, records: Sequence[dict], root: str | None = None) -> None:
@@ -222,9 +215,6 @@ def is_collected(out: Path, records: Sequence[dict]) -> bool:
     return read_json(out / RESULTS) == records
 
 
-# -- its log ---------------------------------------------------------------------------------------------------------
-
-
 def start_log(cfg: CfgNode, first_line: str = "") -> None:
     """Open log.txt; its first lines name trainer, tasks, program and machine. It has
     the lines of epochs, which the console does not show.
@@ -234,9 +224,10 @@ def start_log(cfg: CfgNode, first_line: str = "") -> None:
         if isinstance(handler, logging.FileHandler):
             handler.setLevel(logging.DEBUG)
     logging.getLogger("trainers.base").setLevel(logging.DEBUG)
+    cls = trainer_class(cfg.TRAINER.NAME)
     # native trainers have lines of their own
-    native = is_native(trainer_class(cfg.TRAINER.NAME))
-    logging.getLogger("dassl").setLevel(logging.WARNING if native else logging.NOTSET)
+    level = logging.WARNING if is_native(cls) else logging.NOTSET
+    logging.getLogger("dassl").setLevel(level)
     if first_line:
         log.info("%s", first_line)
     gpu = torch.cuda.is_available() and cfg.USE_CUDA
@@ -247,14 +238,10 @@ def start_log(cfg: CfgNode, first_line: str = "") -> None:
     _log_run(cfg)
     for line in plugin_files.lines([cfg.TRAINER.NAME, *task_names(cfg)]):
         log.info("%s", line)
-    if gpu or is_foreign(trainer_class(cfg.TRAINER.NAME)):
-        return
-    precision = cfg.TRAINER.MVLPT.PREC
-    if precision in ("fp16", "amp"):
-        log.info(
-            "precision: float32, as there is no GPU for TRAINER.MVLPT.PREC %s",
-            precision,
-        )
+    reads_precision = not is_foreign(cls)
+    if reads_precision and not gpu and cfg.TRAINER.MVLPT.PREC in ("fp16", "amp"):
+        reason = f"there is no GPU for TRAINER.MVLPT.PREC {cfg.TRAINER.MVLPT.PREC}"
+        log.info("precision: float32, as %s", reason)
 
 
 def _log_run(cfg: CfgNode) -> None:
@@ -267,10 +254,8 @@ def _log_run(cfg: CfgNode) -> None:
     if cfg.TEST.NO_TEST:
         log.info("nothing is scored (TEST.NO_TEST)")
     elif cfg.TEST.SPLIT != "test":
-        log.info(
-            "scores are of validation images (TEST.SPLIT %s), so no predictions are written",
-            cfg.TEST.SPLIT,
-        )
+        split = f"validation images (TEST.SPLIT {cfg.TEST.SPLIT})"
+        log.info("scores are of %s, so no predictions are written", split)
 
 
 def log_results(

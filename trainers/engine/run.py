@@ -62,9 +62,7 @@ class Run:
 
     @property
     def epochs(self) -> int:
-        if self.trains:
-            return self.cfg.OPTIM.MAX_EPOCH
-        return 0
+        return self.cfg.OPTIM.MAX_EPOCH if self.trains else 0
 
     def start_digest(self) -> str:
         """Return the fingerprint of the prompt that it starts from, "" without one."""
@@ -81,8 +79,7 @@ def next_action(
     start_exists: False if an earlier run of the experiment makes its initial prompt.
     """
     start = run.start_digest() if start_exists else None
-    learns = run.trainer.learns
-    state = run_dir.run_status(run.cfg, run.epochs, start, learns)
+    state = run_dir.run_status(run.cfg, run.epochs, start, run.trainer.learns)
     if state.status in (Status.FINISHED, Status.DAMAGED):
         state = _with_data_compared(run, state, tasks or TaskPool())
     return run_dir.decide(run.folder, state, run.resume)
@@ -159,9 +156,8 @@ def _reuse(run: Run) -> list[dict]:
     if distributed.main() and read_manifest(run.folder) is None:
         run_dir.write_manifest(run.folder, run_dir.finished_metadata(run.folder))
     run_dir.tidy(run.folder)
-    name = run.names[0]
-    if len(run.names) > 1:
-        name = f"on {len(run.names)} tasks"
+    count = len(run.names)
+    name = f"on {count} tasks" if count > 1 else run.names[0]
     with tqdm.external_write_mode():  # a bar may be open
         log.info("%s %s: reused", run.cfg.TRAINER.NAME, name)
     return distributed.from_main(lambda: read_json(run.folder / RESULTS))
@@ -217,18 +213,16 @@ def _train_and_test(run: Run, pool: TaskPool, action: Action) -> list[dict]:
 def _log_tasks(run: Run, trainer) -> None:
     """Log classes and images of each task, and if validation images are trained on."""
     same = []
+    line = "%s: %d classes, %d training, %d validation, %d test images"
     with tqdm.external_write_mode():
         for position, task in enumerate(trainer.tasks):
             sizes = [trainer.sets[split].sizes[position] for split in results.SPLITS]
-            counts = "{} training, {} validation, {} test images".format(*sizes)
-            log.info("%s: %d classes, %s", task.name, task.num_classes, counts)
+            log.info(line, task.name, task.num_classes, *sizes)
             if task.val and task.val == task.train_x:
                 same.append(task.name)
         if same and run.trains:
-            log.info(
-                "%s: with one shot, the validation images are the training images",
-                names_or_count(same),
-            )
+            line = "%s: with one shot, the validation images are the training images"
+            log.info(line, names_or_count(same))
 
 
 def names_or_count(names: Sequence[str]) -> str:
@@ -266,11 +260,10 @@ def _with_data_compared(run: Run, state: FolderState, tasks: TaskPool) -> Folder
         return run_dir.another_run(["the templates, the crop or the metric of a task"])
     if not changed:
         return state
-    known = {}
+    records, different = [], []
     if state.status is Status.FINISHED:
-        for record in read_json(run.folder / RESULTS):
-            known[record["task"]] = record["data"]
-    different = []
+        records = read_json(run.folder / RESULTS)
+    known = {record["task"]: record["data"] for record in records}
     for task in built:
         if known.get(task.name, "") != provenance.of_data(task):
             different.append(f"the images of {task.name}, or their labels")
