@@ -20,6 +20,7 @@ import trainers
 from toolkit import plugin_files
 from toolkit.common import plugins
 from trainers.engine import command_line, no_gpu
+from trainers.engine.config import load
 from trainers.engine.flags import arguments
 
 REPOSITORY = Path(__file__).parent / "foreign_repository"
@@ -393,9 +394,23 @@ def test_draws_are_those_of_python_s_generator(start, tmp_path, root):
 
 
 def test_a_random_seed(start, tmp_path):
-    log = start("CoOp", tmp_path / "run", "--seed -1 --dataset toy-pets")
-    assert "a random seed" in log and "precision" not in log
-    assert read(tmp_path / "run" / "results.json")[0]["seed"] == 0
+    folder = tmp_path / "run"
+    log = start("CoOp", folder, "--seed -1 --dataset toy-pets TRAIN.CHECKPOINT_FREQ 1")
+    assert "precision" not in log
+    seed = int(re.search(r"(\d+) is a random seed", log)[1])
+    assert load(folder / "config.yaml").SEED == seed
+    (record,) = read(folder / "results.json")
+    assert record["seed"] == seed
+    (file,) = (folder / "predictions").iterdir()
+    assert file.name == f"seed{seed}_toy-pets.json"
+    assert read(file)["rnd_seeds"] == [seed]
+
+    # the same command resumes this run with its seed
+    whole = learned(folder)
+    interrupted(folder)
+    start("CoOp", folder, "--seed -1 --dataset toy-pets TRAIN.CHECKPOINT_FREQ 1")
+    assert torch.equal(learned(folder), whole)
+    assert read(folder / "results.json")[0]["seed"] == seed
 
 
 def interrupted(folder):

@@ -53,10 +53,14 @@ def run(cfg: CfgNode, options: RunOptions) -> None:
                 f"--track: {cfg.TRAINER.NAME} is a trainer for Dassl alone, which writes "
                 "TensorBoard's curves only"
             )
+        is_random = cfg.SEED < 0
+        cfg = external.with_seed(cfg, options)
         with replaced_on_success(cfg.OUTPUT_DIR, overwrite):
             external.check(cfg, options)
         with exclusive_folder(cfg.OUTPUT_DIR):
             start_log(cfg, options.chosen)
+            if is_random:
+                log.info("no seed is given: %d is a random seed", cfg.SEED)
             log_results(cfg, external.run(cfg, options))
         return
     lines: list[str] = []
@@ -225,7 +229,7 @@ def start_log(cfg: CfgNode, first_line: str = "") -> None:
             handler.setLevel(logging.DEBUG)
     logging.getLogger("trainers.base").setLevel(logging.DEBUG)
     cls = trainer_class(cfg.TRAINER.NAME)
-    # native trainers have lines of their own
+    # native trainers log what Dassl's lines say
     level = logging.WARNING if is_native(cls) else logging.NOTSET
     logging.getLogger("dassl").setLevel(level)
     if first_line:
@@ -249,8 +253,8 @@ def _log_run(cfg: CfgNode) -> None:
     label = names_or_count(task_names(cfg))
     shots = cfg.DATASET.NUM_SHOTS
     out = os.path.relpath(cfg.OUTPUT_DIR)
-    seed = "a random seed" if cfg.SEED < 0 else f"seed {cfg.SEED}"
-    log.info("%s on %s, %d shots, %s -> %s", cfg.TRAINER.NAME, label, shots, seed, out)
+    trainer, seed = cfg.TRAINER.NAME, cfg.SEED
+    log.info("%s on %s, %d shots, seed %d -> %s", trainer, label, shots, seed, out)
     if cfg.TEST.NO_TEST:
         log.info("nothing is scored (TEST.NO_TEST)")
     elif cfg.TEST.SPLIT != "test":

@@ -24,7 +24,7 @@ from toolkit import plugin_files
 from toolkit.common import images
 
 from . import distributed, external_results, run_dir, value_checks
-from .config import RunOptions, with_overrides
+from .config import RunOptions, load, with_overrides
 from .config_values import flatten
 from .dassl_config import missing_key
 from .no_gpu import kept_on_cpu
@@ -34,6 +34,22 @@ from .value_checks import MAX_SEED, MAX_SIDE
 log = logging.getLogger(__name__)
 # in torch's errors if a GPU is asked for
 NO_GPU = ("Found no NVIDIA driver", "not compiled with CUDA enabled")
+
+
+def with_seed(cfg: CfgNode, options: RunOptions) -> CfgNode:
+    """Return the configuration with a seed in the place of Dassl's -1: that of the run
+    in its folder, which is resumed, or else a random one.
+    """
+    if cfg.SEED >= 0:
+        return cfg
+    seed = random.randrange(MAX_SEED)
+    folder = cfg.OUTPUT_DIR if cfg.RESUME in ("", "auto") else cfg.RESUME
+    file = Path(folder, run_dir.CONFIG)
+    if file.is_file() and not options.overwrite:
+        known = load(file).get("SEED", -1)
+        if known >= 0:  # earlier versions wrote -1
+            seed = known
+    return with_overrides(cfg, SEED=seed)
 
 
 def check(cfg: CfgNode, options: RunOptions) -> None:
@@ -123,8 +139,7 @@ def run(cfg: CfgNode, options: RunOptions) -> list[dict]:
     written = with_overrides(cfg, RESUME="")
     cfg = with_overrides(cfg, RESUME=_resumed_folder(cfg, options))
     cfg = with_overrides(cfg, **_data_settings(cfg))
-    if cfg.SEED >= 0:
-        set_random_seed(cfg.SEED)
+    set_random_seed(cfg.SEED)
     # takes images in zips, too
     data_manager.read_image = partial(
         images.read_image, background=cfg.INPUT.BACKGROUND
@@ -224,11 +239,8 @@ def _resumed_folder(cfg: CfgNode, options: RunOptions) -> str:
 
 
 def _data_settings(cfg: CfgNode) -> dict[str, int]:
-    """Return our values for Dassl's: all images for no shots, a random seed for -1."""
-    seed = cfg.SEED
-    if seed < 0:
-        seed = random.randrange(MAX_SEED)
-    settings = {"DATASET__RANDOM_SEED_SAMPLING": seed}
+    """Return our values for Dassl's: one seed, and all images for no shots."""
+    settings = {"DATASET__RANDOM_SEED_SAMPLING": cfg.SEED}
     if cfg.DATASET.NUM_SHOTS < 1 and all(map(_is_task, task_names(cfg))):
         settings |= {"DATASET__NUM_SHOTS": -1, "DATASET__NUM_SAMPLES_PER_CLASS": -1}
     return settings
