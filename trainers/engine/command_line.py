@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import argparse
 import itertools
+from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +47,7 @@ def key_table(trainer: str) -> str:
     return text
 
 
-def configuration(args: argparse.Namespace) -> CfgNode:
+def configuration(args: Namespace) -> CfgNode:
     """Return the frozen configuration. Raise ValueError or FileNotFoundError."""
     _check_combinations(args)
     files, flags = files_and_flags(args)
@@ -86,7 +86,7 @@ def _by_its_contexts(cfg: CfgNode) -> CfgNode:
     return with_overrides(cfg, TRAINER__NAME="CoCoOp", **given)
 
 
-def chosen_trainer(args: argparse.Namespace) -> tuple[str, str]:
+def chosen_trainer(args: Namespace) -> tuple[str, str]:
     """Return the trainer of a command line, and a line that says why if none is given.
 
     It is that of the run that --resume continues, or of the prompt in --model-dir if
@@ -115,7 +115,7 @@ def chosen_trainer(args: argparse.Namespace) -> tuple[str, str]:
     return name, f"no --trainer given: {name}, anchored to zero-shot; see README"
 
 
-def _check_combinations(args: argparse.Namespace) -> None:
+def _check_combinations(args: Namespace) -> None:
     """Raise ValueError if a flag is given that would have no effect."""
     if args.load_epoch is not None and not args.model_dir:
         raise ValueError("--load-epoch is an epoch of --model-dir, which is not given")
@@ -124,7 +124,7 @@ def _check_combinations(args: argparse.Namespace) -> None:
             _require_names(value, key)
 
 
-def _check_custom(cfg: CfgNode, args: argparse.Namespace) -> None:
+def _check_custom(cfg: CfgNode, args: Namespace) -> None:
     """Raise FileNotFoundError if a configuration file's custom images are missing."""
     for name in all_task_names(cfg):
         if _is_missing(name) and not args.dataset:
@@ -141,7 +141,7 @@ def _is_missing(name: str) -> bool:
     return is_custom(name) and not path.expanduser().exists()
 
 
-def run_options(args: argparse.Namespace, cfg: CfgNode) -> RunOptions:
+def run_options(args: Namespace, cfg: CfgNode) -> RunOptions:
     """Return the options of a command line with this configuration."""
     names = ("overwrite", "eval_only", "no_train", "model_dir", "load_epoch")
     names += ("groups", "coop_folders", "track")
@@ -153,7 +153,7 @@ def run_options(args: argparse.Namespace, cfg: CfgNode) -> RunOptions:
     )
 
 
-def files_and_flags(args: argparse.Namespace) -> tuple[list[str], dict[str, Any]]:
+def files_and_flags(args: Namespace) -> tuple[list[str], dict[str, Any]]:
     """Return the YAML files of a command line, and the keys that its flags set."""
     values = {}
     for name, flag in FLAGS.items():

@@ -124,12 +124,13 @@ def check(experiment: Experiment, tasks: TaskPool) -> None:
     rendered = pocket.ensure_all(wanted)
     if rendered:
         log.info("%d pocket tasks rendered", rendered)
-    few_shot.check_record(cfg.DATASET.FEWSHOT, list(map(task_name, experiment.tasks)))
+    labels = list(map(task_name, experiment.tasks))
+    few_shot.check_record(cfg.DATASET.FEWSHOT, labels)
     if experiment.staged:
         state = run_dir.experiment_status(cfg)
         run_dir.decide(cfg.OUTPUT_DIR, state, experiment.targets[0].resume)
-        labels = Counter(run.folder.name for run in experiment.targets)
-        label, count = labels.most_common(1)[0]
+        folders = Counter(run.folder.name for run in experiment.targets)
+        label, count = folders.most_common(1)[0]
         if count > 1:
             raise ValueError(
                 f"task {label} is given twice (two data sets of that name: see 'name' in a YAML)"
@@ -145,7 +146,8 @@ def execute_all(experiment: Experiment, tasks: TaskPool) -> list[dict]:
     """Execute all runs; return the records of results.json. Those of a staged
     experiment, predictions/, results.md and submission.zip are collected in its folder.
     """
-    cfg, source, targets = experiment.cfg, experiment.source, experiment.targets
+    cfg, source = experiment.cfg, experiment.source
+    targets = experiment.targets
     if not experiment.staged:
         return execute(targets[0], tasks)
     out = Path(cfg.OUTPUT_DIR)

@@ -79,7 +79,8 @@ def next_action(
     start_exists: False if an earlier run of the experiment makes its initial prompt.
     """
     start = run.start_digest() if start_exists else None
-    state = run_dir.run_status(run.cfg, run.epochs, start, run.trainer.learns)
+    learns = run.trainer.learns
+    state = run_dir.run_status(run.cfg, run.epochs, start, learns)
     if state.status in (Status.FINISHED, Status.DAMAGED):
         state = _with_data_compared(run, state, tasks or TaskPool())
     return run_dir.decide(run.folder, state, run.resume)

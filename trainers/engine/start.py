@@ -34,6 +34,7 @@ from .context import PromptSetup
 from .settings import PROJECTIONS, TABLES, declared_keys, merged, reads
 
 log = logging.getLogger(__name__)
+Keys = dict[str, Any]  # of a configuration, with their values
 
 POSITION = "TRAINER.MVLPT.COOP.CLASS_TOKEN_POSITION"
 THETA = "TRAINER.MVLPT.PROJECT_METHOD"
@@ -60,9 +61,9 @@ _INITIAL = ("classes", "dropout", "patch_size", "init")
 
 def prompt_record(setup: PromptSetup) -> dict:
     """Return the metadata of a prompt beside its own configuration."""
-    node, method = setup.cfg.MODEL.BACKBONE, setup.cfg.TRAINER.NAME
-    values = dict(flatten(setup.cfg))
-    names = [*_preprocessing_keys(setup.cfg.INPUT.FROM_BACKBONE), INTERPOLATE]
+    cfg, node = setup.cfg, setup.cfg.MODEL.BACKBONE
+    method, values = cfg.TRAINER.NAME, dict(flatten(cfg))
+    names = [*_preprocessing_keys(cfg.INPUT.FROM_BACKBONE), INTERPOLATE]
     names.append(_words_key(trainer_class(method)))
     return {
         "method": method,
@@ -111,7 +112,7 @@ def recorded_backbone(
 
 
 def follow(
-    cfg: CfgNode, given: Collection[str], directory: str, epoch: int | None = None
+    cfg: CfgNode, given: Collection[str], directory: str, epoch: int | None
 ) -> tuple[CfgNode, list[str]]:
     """Return the configuration with the keys that are not given as the prompt in a
     run's folder needs them, and a line for the log about each that changed.
@@ -137,15 +138,15 @@ def follow(
                 f"{path}: its prompt was trained with {key} {value}, but {values[key]} is given"
             )
     changed.freeze()
-    known = start.record.get("config") or start.record["keys"]
-    if not known and not start.foreign:
+    record = start.record
+    if not (record.get("config") or record["keys"] or start.foreign):
         lines.append(
             f"{path} does not say what its prompt was trained with: the configuration is taken as it is"
         )
     return changed, lines
 
 
-def read_start(directory: str, epoch: int | None = None) -> Checkpoint:
+def read_start(directory: str, epoch: int | None) -> Checkpoint:
     """Return the prompt in a run's folder, of an experiment its first target's.
 
     Its record has all that the files say, see `prompt_record`; its "keys" may be those
@@ -176,12 +177,11 @@ def read_start(directory: str, epoch: int | None = None) -> Checkpoint:
     return replace(checkpoint, record=record)
 
 
-def _wanted_keys(
-    cfg: CfgNode, given: Collection[str], start: Checkpoint
-) -> dict[str, Any]:
+def _wanted_keys(cfg: CfgNode, given: Collection[str], start: Checkpoint) -> Keys:
     """Return the keys that a prompt was trained with and that count for it."""
     cls = trainer_class(cfg.TRAINER.NAME)
-    config, trained = start.record.get("config"), start.record["keys"]
+    config = start.record.get("config")
+    trained = start.record["keys"]
     names = _preprocessing_keys(trained.get("INPUT.FROM_BACKBONE", False))
     wanted = {key: trained[key] for key in names if key in trained}
     if config:
@@ -208,7 +208,7 @@ def _preprocessing_keys(from_backbone: bool) -> tuple[str, ...]:
     return _CROP_KEYS if from_backbone else PREPROCESSING_KEYS
 
 
-def _shape_keys(start: Checkpoint, cls: type) -> dict[str, Any]:
+def _shape_keys(start: Checkpoint, cls: type) -> Keys:
     """Return those of a run's keys by which a trainer builds a prompt of its tensors."""
     state, wanted = start.state, {}
     for key, value in start.record["keys"].items():
@@ -234,7 +234,7 @@ def _words_key(cls: type) -> str:
     return min(declared, default="TRAINER.MVLPT.COOP.CTX_INIT")
 
 
-def _config_keys(config: dict, cls: type) -> dict[str, Any]:
+def _config_keys(config: dict, cls: type) -> Keys:
     """Return the keys by which a trainer builds the prompt of `prompt.config()`."""
     kind = config.get("kind")
     if kind == "text":
@@ -273,9 +273,7 @@ def _config_keys(config: dict, cls: type) -> dict[str, Any]:
     return keys
 
 
-def _foreign_keys(
-    given: Collection[str], checkpoint: Checkpoint, cls: type
-) -> dict[str, Any]:
+def _foreign_keys(given: Collection[str], checkpoint: Checkpoint, cls: type) -> Keys:
     """Return the keys that a checkpoint without a record implies; or ValueError."""
     checkpoint.prompt_state()  # raises for names of no prompt
     keys = {THETA: "per-token"} if checkpoint.per_token else {}
@@ -294,7 +292,7 @@ def _foreign_keys(
 
 
 def load_start(
-    prompt: Prompt, setup: PromptSetup, directory: str, epoch: int | None = None
+    prompt: Prompt, setup: PromptSetup, directory: str, epoch: int | None
 ) -> list[str]:
     """Load the prompt in a run's folder into `prompt`; return warnings about it.
 
@@ -303,11 +301,11 @@ def load_start(
     trained on another backbone, and FileNotFoundError.
     """
     checkpoint = read_start(directory, epoch)
-    path = checkpoint.path
+    path, record = checkpoint.path, checkpoint.record
     if check_fits(prompt, setup.backbone.clip).class_specific:
         check_class_list(directory, setup.tasks[0].classnames)
     state = checkpoint.prompt_state()
-    stored = checkpoint.record.get("config") or {}
+    stored = record.get("config") or {}
     warnings = []
     if checkpoint.foreign:
         warnings += _foreign_warnings(setup, prompt, checkpoint)
@@ -321,11 +319,11 @@ def load_start(
         holds = checkpoint.describe()
         source = f"{path} holds {holds}" if holds else path
         raise ValueError(f"{source}: {error}") from None
-    setup.backbone.check_record(checkpoint.record, path)
+    setup.backbone.check_record(record, path)
     used = preprocessing_record(setup)
     if setup.cfg.DATASET.CENTER_CROP:
         del used["crop"]  # each task's own
-    other = differences(checkpoint.record.get("preprocessing") or {}, used)
+    other = differences(record.get("preprocessing") or {}, used)
     if other:
         raise ValueError(
             f"{path}: its prompt was trained with another preprocessing: {other}"

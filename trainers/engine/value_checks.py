@@ -43,6 +43,7 @@ from .settings import (
     task_names,
 )
 
+Values = Mapping[str, object]  # key -> value
 MAX_SEED = 2**32 - 1  # of numpy
 MAX_SIDE = RANGES["INPUT.CUTOUT_LEN"][1]
 # key -> another key, and the values of that with which it counts
@@ -96,7 +97,7 @@ def check(cfg: CfgNode, multitask: bool) -> None:
         raise ValueError("\n".join(issues))
 
 
-def _wrong_choices(values: Mapping[str, object]) -> Iterator[str]:
+def _wrong_choices(values: Values) -> Iterator[str]:
     for key in UNREAD:
         default = TABLES["defaults"][key]
         if values[key] != default:
@@ -113,7 +114,7 @@ def choice(key: str, value: object, choices: Sequence[str]) -> list[str]:
     return [f"{key} is {value!r}; it is one of {known}"]
 
 
-def _wrong_numbers(cfg: CfgNode, values: Mapping[str, object]) -> Iterator[str]:
+def _wrong_numbers(cfg: CfgNode, values: Values) -> Iterator[str]:
     yield from wrong_seed("SEED (--seed)", cfg.SEED)
     sampling = cfg.DATASET.RANDOM_SEED_SAMPLING
     if sampling != cfg.SEED:  # one flag sets both
@@ -134,9 +135,7 @@ def wrong_seed(name: str, seed: int) -> Iterator[str]:
         yield f"{name} is {seed}; a seed is at most {MAX_SEED}"
 
 
-def out_of_range(
-    values: Mapping[str, object], ranges: Mapping[str, Sequence]
-) -> Iterator[str]:
+def out_of_range(values: Values, ranges: Mapping[str, Sequence]) -> Iterator[str]:
     """Yield a message for each number that is not in its range, as in `RANGES`."""
     for key, (low, high, *text) in ranges.items():
         if not low <= values[key] <= high:
@@ -232,9 +231,10 @@ def _wrong_contexts(node: CfgNode) -> Iterator[str]:
         yield "TRAINER.MVLPT.VPT.CTX_INIT: visual contexts can't start from words"
 
 
-def _unread_keys(cfg: CfgNode, values: Mapping[str, object]) -> Iterator[str]:
+def _unread_keys(cfg: CfgNode, values: Values) -> Iterator[str]:
     """Yield a message for each key of Dassl that is changed, but not read."""
-    advice, trainer = dict(TABLES["unread"]), cfg.TRAINER.NAME
+    trainer = cfg.TRAINER.NAME
+    advice = dict(TABLES["unread"])
     if all(_is_ours(task) for task in task_names(cfg)):
         advice |= dict.fromkeys(TABLES["of_datasets"], "")
     for name, transforms in TABLES["of_transforms"].items():
@@ -265,7 +265,7 @@ def unread_pairs(cfg: CfgNode, given: Iterable[str]) -> list[str]:
     """
     cls = trainer_class(cfg.TRAINER.NAME)
     declared = map(declared_keys, registered_trainers().values())
-    others = set().union(*declared) - declared_keys(cls).keys()
+    others = set().union(*declared).difference(declared_keys(cls))
     values, defaults = dict(flatten(cfg)), default_values()
     unread = []
     for name in given:
