@@ -14,16 +14,7 @@ from yacs.config import CfgNode
 from datasets import few_shot, is_custom
 from toolkit.common.files import read_names
 
-from .config import (
-    RunOptions,
-    given_keys,
-    is_foreign,
-    is_native,
-    named_trainer,
-    resolve,
-    trainer_class,
-    with_overrides,
-)
+from . import config
 from .flags import FLAGS
 from .run_dir import CONFIG, resumed_folder
 from .settings import all_task_names, declared_keys, split_names
@@ -37,7 +28,7 @@ def key_table(trainer: str) -> str:
     """Return the keys that a known trainer declares: name, default, meaning."""
     if not trainer:
         raise ValueError("--list-keys: name the trainer with --trainer")
-    declared = declared_keys(trainer_class(trainer))
+    declared = declared_keys(config.trainer_class(trainer))
     if not declared:
         return f"{trainer} has no settings but those of all trainers\n"
     width = max(len(key) for key in declared)
@@ -52,27 +43,27 @@ def configuration(args: Namespace) -> CfgNode:
     _check_combinations(args)
     files, flags = files_and_flags(args)
     trainer, _ = chosen_trainer(args)
-    cfg = resolve(trainer, files, flags, args.opts, vars(args))
-    cls = trainer_class(cfg.TRAINER.NAME)
-    if is_foreign(cls):  # it resumes from --resume, and writes there by default
+    cfg = config.resolve(trainer, files, flags, args.opts, vars(args))
+    cls = config.trainer_class(cfg.TRAINER.NAME)
+    if config.is_foreign(cls):  # it resumes from --resume, and writes there by default
         _check_custom(cfg, args)
         if cfg.RESUME not in ("", "auto") and cfg.OUTPUT_DIR in ("", "./output"):
-            cfg = with_overrides(cfg, OUTPUT_DIR=cfg.RESUME)
+            cfg = config.with_overrides(cfg, OUTPUT_DIR=cfg.RESUME)
         return cfg
-    if args.model_dir and is_native(cls) and cls.learns:
-        recorded = recorded_backbone(
-            args.model_dir, args.load_epoch, given_keys(files, flags, args.opts)
-        )
-        cfg = resolve(trainer, files, flags | recorded, args.opts)
+    if args.model_dir and config.is_native(cls) and cls.learns:
+        given = config.given_keys(files, flags, args.opts)
+        recorded = recorded_backbone(args.model_dir, args.load_epoch, given)
+        cfg = config.resolve(trainer, files, flags | recorded, args.opts)
     for key in unread_pairs(cfg, args.opts[::2]):  # files may hold others' keys
         raise ValueError(unread_message(key, [cfg.TRAINER.NAME]))
     cfg = _by_its_contexts(cfg)
-    cls = trainer_class(cfg.TRAINER.NAME)
-    if args.multi_task and is_native(cls) and not cls.multitask:
-        cfg = with_overrides(cfg, TRAINER__NAME=f"M{cfg.TRAINER.NAME}")
+    cls = config.trainer_class(cfg.TRAINER.NAME)
+    if args.multi_task and config.is_native(cls) and not cls.multitask:
+        cfg = config.with_overrides(cfg, TRAINER__NAME=f"M{cfg.TRAINER.NAME}")
     _check_custom(cfg, args)
     if cfg.RESUME not in ("", "auto"):
-        cfg = with_overrides(cfg, OUTPUT_DIR=resumed_folder(cfg), RESUME="auto")
+        folder = resumed_folder(cfg)
+        cfg = config.with_overrides(cfg, OUTPUT_DIR=folder, RESUME="auto")
     return cfg
 
 
@@ -83,7 +74,7 @@ def _by_its_contexts(cfg: CfgNode) -> CfgNode:
     if cfg.TRAINER.NAME != "MVLPT" or others or not node.COCOOP.N_CTX:
         return cfg
     given = {f"TRAINER__COCOOP__{key}": value for key, value in node.COCOOP.items()}
-    return with_overrides(cfg, TRAINER__NAME="CoCoOp", **given)
+    return config.with_overrides(cfg, TRAINER__NAME="CoCoOp", **given)
 
 
 def chosen_trainer(args: Namespace) -> tuple[str, str]:
@@ -93,13 +84,13 @@ def chosen_trainer(args: Namespace) -> tuple[str, str]:
     its files tell it, else MAPT, or APT if there is one task.
     """
     files, flags = files_and_flags(args)
-    given = named_trainer(files, args.opts, args.trainer)
+    given = config.named_trainer(files, args.opts, args.trainer)
     if given:
         return given, ""
     folder = args.output_dir if args.resume == "auto" else args.resume
     written = Path(folder, CONFIG)
     if folder and written.is_file():
-        resumed = named_trainer([str(written)], [])
+        resumed = config.named_trainer([str(written)], [])
         if resumed:
             return resumed, f"no --trainer given: {resumed}, that of the run to resume"
     if args.model_dir:
@@ -108,7 +99,7 @@ def chosen_trainer(args: Namespace) -> tuple[str, str]:
         if method in TRAINER_REGISTRY.registered_names():
             reason = f"{method}, the method of the prompt in --model-dir"
             return method, f"no --trainer given: {reason}"
-    cfg = resolve(DEFAULT_MULTITASK, files, flags, args.opts)
+    cfg = config.resolve(DEFAULT_MULTITASK, files, flags, args.opts)
     tasks = all_task_names(cfg)
     is_single = len(tasks) == 1 and not (args.multi_task or args.groups)
     name = DEFAULT if is_single else DEFAULT_MULTITASK
@@ -119,7 +110,8 @@ def _check_combinations(args: Namespace) -> None:
     """Raise ValueError if a flag is given that would have no effect."""
     if args.load_epoch is not None and not args.model_dir:
         raise ValueError("--load-epoch is an epoch of --model-dir, which is not given")
-    for key, value in zip(args.opts[::2], args.opts[1::2], strict=False):
+    opts = iter(args.opts)
+    for key, value in zip(opts, opts, strict=False):
         if key in ("DATASET.DATASET", "DATASET.NAME", "MULTITASK.SOURCE"):
             _require_names(value, key)
 
@@ -141,13 +133,13 @@ def _is_missing(name: str) -> bool:
     return is_custom(name) and not path.expanduser().exists()
 
 
-def run_options(args: Namespace, cfg: CfgNode) -> RunOptions:
+def run_options(args: Namespace, cfg: CfgNode) -> config.RunOptions:
     """Return the options of a command line with this configuration."""
     names = ("overwrite", "eval_only", "no_train", "model_dir", "load_epoch")
     names += ("groups", "coop_folders", "track")
-    return RunOptions(
+    return config.RunOptions(
         resume=cfg.RESUME == "auto",
-        given=given_keys(*files_and_flags(args), args.opts),
+        given=config.given_keys(*files_and_flags(args), args.opts),
         chosen=chosen_trainer(args)[1],
         **{name: getattr(args, name) for name in names},
     )

@@ -33,14 +33,9 @@ KEY_ALIASES = {
     "TRAINER.COOP.": "TRAINER.MVLPT.COOP.",
 }  # earlier names, and CoOp's of keys that our trainers read below TRAINER.MVLPT
 MACHINE_KEYS = (
-    "DATALOADER.NUM_WORKERS",
-    "DATASET.ALLOW_OUTSIDE",
-    "DATASET.ALLOW_UNKNOWN_WORDS",
-    "TRAIN.PRINT_FREQ",
-    "TRAINER.ACT_CKPT",
-    "TRAINER.CUT_CONTEXTLEN",
-    "VERBOSE",
-    "VERSION",
+    *("DATALOADER.NUM_WORKERS", "DATASET.ALLOW_OUTSIDE", "DATASET.ALLOW_UNKNOWN_WORDS"),
+    *("TRAIN.PRINT_FREQ", "TRAINER.ACT_CKPT", "TRAINER.CUT_CONTEXTLEN"),
+    *("VERBOSE", "VERSION"),
 )  # keys of a run's config.yaml that change no bit of our trainers' results
 BACKBONE_CONFIGS = {
     "pocket": "pocket",
@@ -326,4 +321,5 @@ def _pairs(opts: Sequence[str]) -> list[tuple[str, str]]:
         raise ValueError(
             f"trailing options come in pairs KEY VALUE; {opts[-1]!r} is left over"
         )
-    return list(zip(opts[::2], opts[1::2], strict=True))
+    values = iter(opts)
+    return list(zip(values, values, strict=True))

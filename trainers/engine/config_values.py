@@ -45,9 +45,10 @@ def set_text(cfg: CfgNode, key: str, text: str) -> None:
     Text that YAML reads as another kind of value ("no", "007", "a: b") stays as it is in
     a key whose default is text.
     """
-    value, old = parse(text), dict(flatten(cfg)).get(key)
-    if isinstance(old, str) and not isinstance(value, str | None):
-        value = text
+    value = parse(text)
+    old = dict(flatten(cfg)).get(key)
+    if isinstance(old, str) and value is not None:
+        value = value if isinstance(value, str) else text
     set_value(cfg, key, value)
 
 

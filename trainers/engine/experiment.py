@@ -61,7 +61,7 @@ def run(cfg: CfgNode, options: RunOptions) -> None:
             start_log(cfg, options.chosen)
             if is_random:
                 log.info("no seed is given: %d is a random seed", cfg.SEED)
-            log_results(cfg, external.run(cfg, options))
+            log_results(cfg, external.run(cfg, options), None)
         return
     lines: list[str] = []
     if options.model_dir and cls.learns:
@@ -74,7 +74,14 @@ def run(cfg: CfgNode, options: RunOptions) -> None:
         start_log(cfg, options.chosen)
         for line in lines:
             log.info("%s", line)
-        log_results(cfg, execute_all(experiment, tasks), experiment)
+        dassl = logging.getLogger("dassl")
+        before = dassl.level
+        dassl.setLevel(logging.WARNING)  # native trainers log such lines themselves
+        try:
+            records = execute_all(experiment, tasks)
+        finally:
+            dassl.setLevel(before)
+        log_results(cfg, records, experiment)
 
 
 def with_target_names(cfg: CfgNode, options: RunOptions, whole_suite: bool) -> CfgNode:
@@ -230,10 +237,6 @@ def start_log(cfg: CfgNode, first_line: str = "") -> None:
         if isinstance(handler, logging.FileHandler):
             handler.setLevel(logging.DEBUG)
     logging.getLogger("trainers.base").setLevel(logging.DEBUG)
-    cls = trainer_class(cfg.TRAINER.NAME)
-    # native trainers log what Dassl's lines say
-    level = logging.WARNING if is_native(cls) else logging.NOTSET
-    logging.getLogger("dassl").setLevel(level)
     if first_line:
         log.info("%s", first_line)
     gpu = torch.cuda.is_available() and cfg.USE_CUDA
@@ -244,7 +247,7 @@ def start_log(cfg: CfgNode, first_line: str = "") -> None:
     _log_run(cfg)
     for line in plugin_files.lines([cfg.TRAINER.NAME, *task_names(cfg)]):
         log.info("%s", line)
-    reads_precision = not is_foreign(cls)
+    reads_precision = not is_foreign(trainer_class(cfg.TRAINER.NAME))
     if reads_precision and not gpu and cfg.TRAINER.MVLPT.PREC in ("fp16", "amp"):
         reason = f"there is no GPU for TRAINER.MVLPT.PREC {cfg.TRAINER.MVLPT.PREC}"
         log.info("precision: float32, as %s", reason)
@@ -265,10 +268,10 @@ def _log_run(cfg: CfgNode) -> None:
 
 
 def log_results(
-    cfg: CfgNode, records: Sequence[dict], experiment: Experiment | None = None
+    cfg: CfgNode, records: Sequence[dict], experiment: Experiment | None
 ) -> None:
     """Log the table of a run with the records of results.json, its files, and the
-    commands that use them. experiment: of a native trainer.
+    commands that use them. experiment: None for a trainer written for Dassl.
     """
     if not records:
         return
@@ -303,7 +306,5 @@ def report_command(cfg: CfgNode) -> str:
         path = name.partition(":")[2]
         if not root and is_custom(name) and os.path.isabs(path):
             root = os.path.dirname(os.path.normpath(path))
-    words = ["python", "-m", "scripts.report", os.path.relpath(cfg.OUTPUT_DIR)]
-    if root:
-        words += ["--root", root]
-    return shlex.join(words)
+    command = "python -m scripts.report " + shlex.quote(os.path.relpath(cfg.OUTPUT_DIR))
+    return f"{command} --root {shlex.quote(root)}" if root else command

@@ -23,12 +23,8 @@ PROJECTIONS = {
 # keys, or the beginnings of keys, of prompts that several trainers share; `reads` of a
 # trainer names those that it reads
 SHARED_KEYS = (
-    "TRAINER.MVLPT.COOP.",
-    "TRAINER.MVLPT.VPT.",
-    "TRAINER.MVLPT.PROJECT_",
-    "TRAINER.MVLPT.COCOOP.",
-    "TRAINER.COCOOP.",
-    "TRAINER.COOP.",
+    *("TRAINER.MVLPT.COOP.", "TRAINER.MVLPT.VPT.", "TRAINER.MVLPT.PROJECT_"),
+    *("TRAINER.MVLPT.COCOOP.", "TRAINER.COCOOP.", "TRAINER.COOP."),
 )
 # of the reference, which reads them as little
 UNREAD_OF_REFERENCE = ("TRAINER.MVLPT.VPT.CSC", "TRAINER.MVLPT.VPT.CTX_INIT")

@@ -169,10 +169,9 @@ def target_runs(
             OUTPUT_DIR=str(Path(cfg.OUTPUT_DIR) / "adapt" / label),
             MULTITASK__SOURCE="",
         )
-        folder = start
-        adapted = Path(start) / "adapt" / label
-        if start and not trains and adapted.is_dir():
-            folder = str(adapted)
-        common = {"trains": trains, "references": REFERENCES, **settings}
-        runs.append(Run(stage, folder, **common))
+        adapted = Path(start, "adapt", label)
+        has_own = start and not trains and adapted.is_dir()
+        folder = str(adapted) if has_own else start
+        run = Run(stage, folder, trains=trains, references=REFERENCES, **settings)
+        runs.append(run)
     return runs
