@@ -10,8 +10,6 @@ Flags -> configuration -> experiment. Without --dataset the pocket suite's tasks
 used.
 """
 
-from __future__ import annotations
-
 import contextlib
 import errno
 import os

@@ -1,7 +1,5 @@
 """The configuration that the flags of train.py give."""
 
-from __future__ import annotations
-
 import itertools
 from argparse import Namespace
 from pathlib import Path
@@ -107,7 +105,6 @@ def chosen_trainer(args: Namespace) -> tuple[str, str]:
 
 
 def _check_combinations(args: Namespace) -> None:
-    """Raise ValueError if a flag is given that would have no effect."""
     if args.load_epoch is not None and not args.model_dir:
         raise ValueError("--load-epoch is an epoch of --model-dir, which is not given")
     opts = iter(args.opts)

@@ -1,7 +1,5 @@
 """The configuration of a run: defaults, plugins' keys, YAML files, flags and pairs."""
 
-from __future__ import annotations
-
 import functools
 import operator
 from collections.abc import Mapping, Sequence
@@ -106,22 +104,19 @@ def recipes(cls: type, backbone: str) -> list[Path]:
     """
     stem = BACKBONE_CONFIGS.get(backbone, "vit_b16")
     folder = CONFIGS / "trainers"
-    complete = folder / cls.__name__ / f"{stem}.yaml"
+    name = cls.__name__
     if is_foreign(cls):
-        complete = folder / "CoOp" / f"{stem}.yaml"
-        if stem == "pocket":
-            complete = folder / "MVLPT" / "pocket.yaml"
+        name = "MVLPT" if stem == "pocket" else "CoOp"
+    complete = folder / name / f"{stem}.yaml"
     if not is_native(cls) and complete.is_file():
         return [complete]
     published = {"MVLPT"} if stem == "pocket" else {"MVLPT", "CoOp"}
     found = [folder / "MVLPT" / f"{stem}.yaml"]
-    for base in reversed(cls.__mro__):
-        if base.__name__ in published:
-            continue
-        for name in ("all", stem):
-            path = folder / base.__name__ / f"{name}.yaml"
-            if path.is_file():
-                found.append(path)
+    names = [base.__name__ for base in reversed(cls.__mro__)]
+    for name in names:
+        files = [folder / name / f"{file}.yaml" for file in ("all", stem)]
+        if name not in published:
+            found += filter(Path.is_file, files)
     return found
 
 

@@ -1,7 +1,5 @@
 """One value put into a configuration, converted to the type that its default has."""
 
-from __future__ import annotations
-
 import ast
 import contextlib
 import functools

@@ -297,9 +297,8 @@ def log_results(
 
 
 def report_command(cfg: CfgNode) -> str:
-    """Return the command that writes the report of a run.
-
-    Its --root is the data's, or the folder of the first absolute custom task.
+    """Return the command that writes the report of a run. Its --root is the data's, or
+    the folder of the first absolute custom task.
     """
     root = cfg.DATASET.ROOT
     for name in all_task_names(cfg):

@@ -3,8 +3,6 @@
 Neither torch nor Dassl is imported for them.
 """
 
-from __future__ import annotations
-
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
@@ -27,8 +25,7 @@ KINDS = {
 def arguments(argv: Sequence[str] | None = None) -> argparse.ArgumentParser:
     """Return the parser of train.py.
 
-    argv: a command line, whose --import may bring flags of another repository's
-    train.py; None is this process's.
+    argv: a command line, whose --import may bring flags of another train.py.
     """
     parser = argparse.ArgumentParser(
         prog="train.py",

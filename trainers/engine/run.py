@@ -29,7 +29,6 @@ from .tracking import open_tracker
 
 log = logging.getLogger(__name__)
 
-# not wrong input
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
 
 
@@ -41,8 +40,7 @@ class Run:
     start: str = ""
     load_epoch: int | None = None
     trains: bool = True
-    # scored beside its prompt: "zero_shot" (unless TEST.ZERO_SHOT is False) and, before
-    # training, "source", the prompt it starts from
+    # of `RunContext`, "zero_shot" unless TEST.ZERO_SHOT is False
     references: tuple[str, ...] = ()
     fresh: bool = False  # a prompt that was never trained is evaluated (--no-train)
     resume: bool = False  # continue an interrupted run; without it, that is an error
@@ -87,9 +85,8 @@ def next_action(
 
 
 def check_run(run: Run, tasks: TaskPool, start_exists: bool = True) -> Action:
-    """Return the action after checks before anything is written, without a trainer: of
+    """Return the action after checks without a trainer, before anything is written, of
     the folder and, of a run that is not reused, keys, data and the initial prompt.
-
     Raises ValueError or FileNotFoundError.
     """
     cfg = run.cfg

@@ -1,7 +1,5 @@
 """The keys of the plugins and trainers, and their defaults."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

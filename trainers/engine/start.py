@@ -6,8 +6,6 @@ record; one that is given and contradicts it is an error. Runs of earlier versio
 parts of it; their config.yaml has the keys.
 """
 
-from __future__ import annotations
-
 import logging
 import os
 from collections.abc import Collection, Sequence
@@ -45,16 +43,13 @@ INTERPOLATE = "TEST.INTERPOLATE"
 # the last part of a method's key -> the name in the configuration of its prompt
 _CONFIG_NAMES: dict[str, str] = TABLES["of_prompts"]
 PROMPT_KEYS = (
-    *_CONFIG_NAMES,
-    *("CSC", "CLASS_TOKEN_POSITION", "DEEP", "PROJECT", "PROJECT_METHOD"),
-    *("PROJECT_DIM", "PROJECT_HEADS", "PROJECT_LAYERS"),
+    *(*_CONFIG_NAMES, "CSC", "CLASS_TOKEN_POSITION", "DEEP", "PROJECT"),
+    *("PROJECT_METHOD", "PROJECT_DIM", "PROJECT_HEADS", "PROJECT_LAYERS"),
 )  # the last parts of keys
 # beside checkpoints of a prompt with vectors of single classes: their names in order
 CLASSES = "classes.json"
-_NOT_IN_SHAPES = (
-    *(POSITION, THETA, "TRAINER.MVLPT.PROJECT_HEADS", INTERPOLATE),
-    *PREPROCESSING_KEYS,
-)
+_OF_METHODS = (POSITION, THETA, "TRAINER.MVLPT.PROJECT_HEADS", INTERPOLATE)
+_NOT_IN_SHAPES = (*_OF_METHODS, *PREPROCESSING_KEYS)
 # of a prompt's configuration: known from shapes, or for training
 _INITIAL = ("classes", "dropout", "patch_size", "init")
 
@@ -308,7 +303,7 @@ def load_start(
     stored = record.get("config") or {}
     warnings = []
     if checkpoint.foreign:
-        warnings += _foreign_warnings(setup, prompt, checkpoint)
+        warnings = _foreign_warnings(setup, prompt, checkpoint)
     try:
         load_state(prompt, state)
         built = prompt.config()
@@ -365,9 +360,7 @@ def _check_settings(built: dict, stored: dict) -> None:
 def _foreign_warnings(
     setup: PromptSetup, prompt: Prompt, checkpoint: Checkpoint
 ) -> list[str]:
-    """Return warnings about settings that shapes do not show; raise ValueError if the
-    checkpoint was trained with another θ than the configuration's.
-    """
+    """Return warnings about what shapes do not show; or ValueError for another θ."""
     node, path = setup.cfg.TRAINER.MVLPT, checkpoint.path
     if checkpoint.per_token and getattr(prompt, "theta", "per-token") != "per-token":
         raise ValueError(

@@ -5,8 +5,6 @@ Another value than the default in a key that no trainer of a run reads, or such 
 given on a command line or in a plan, is an error, not silence.
 """
 
-from __future__ import annotations
-
 import math
 import sys
 from collections import Counter
@@ -27,21 +25,11 @@ from toolkit.common.suggest import nearest
 from toolkit.common.text import naming
 from trainers.features.builders import preprocessing_of, training_transform
 
-from . import results
+from . import results, settings
 from .config import default_values, is_native, trainer_class, without_alias
 from .config_values import as_list, flatten
 from .context import PromptSetup
-from .settings import (
-    PROJECTIONS,
-    RANGES,
-    SHARED_KEYS,
-    TABLES,
-    declared_keys,
-    merged,
-    reads,
-    registered_trainers,
-    task_names,
-)
+from .settings import RANGES, TABLES, reads, registered_trainers, task_names
 
 Values = Mapping[str, object]  # key -> value
 MAX_SEED = 2**32 - 1  # of numpy
@@ -56,7 +44,7 @@ UNREAD = ("DATASET.VAL_SET", "DATASET.TRAIN_SET", "DATASET.TEST_SET")
 SPLITS = ("test", "val")
 CHOICES = {
     "TRAINER.MVLPT.PREC": ("fp32", "fp16", "bf16", "amp"),
-    "TRAINER.MVLPT.PROJECT_METHOD": tuple(PROJECTIONS),
+    "TRAINER.MVLPT.PROJECT_METHOD": tuple(settings.PROJECTIONS),
     "TRAINER.MVLPT.COOP.CLASS_TOKEN_POSITION": ("front", "middle", "end"),
     "TRAINER.ANCHOR.TO": ("zero_shot", "source", "both"),
     "TRAINER.ANCHOR.TEMPLATES": ("task", "imagenet"),
@@ -75,10 +63,7 @@ CHOICES = {
 
 
 def check(cfg: CfgNode, multitask: bool) -> None:
-    """Raise ValueError with all that is wrong in the configuration alone, a line each.
-
-    multitask: the trainer learns several tasks at a time.
-    """
+    """Raise ValueError with all that is wrong in the configuration alone, a line each."""
     values, defaults = dict(flatten(cfg)), default_values()
     issues = [
         *_wrong_choices(values),
@@ -119,7 +104,7 @@ def _wrong_numbers(cfg: CfgNode, values: Values) -> Iterator[str]:
     sampling = cfg.DATASET.RANDOM_SEED_SAMPLING
     if sampling != cfg.SEED:  # one flag sets both
         yield from wrong_seed("DATASET.RANDOM_SEED_SAMPLING", sampling)
-    declared = merged(trainer_class(cfg.TRAINER.NAME), "ranges")
+    declared = settings.merged(trainer_class(cfg.TRAINER.NAME), "ranges")
     yield from out_of_range(values, RANGES | declared)
     optim = cfg.OPTIM
     if optim.SGD_NESTEROV and (optim.MOMENTUM == 0 or optim.SGD_DAMPNING != 0):
@@ -264,13 +249,13 @@ def unread_pairs(cfg: CfgNode, given: Iterable[str]) -> list[str]:
     A shared key may be given at its default, as the reference's scripts do.
     """
     cls = trainer_class(cfg.TRAINER.NAME)
-    declared = map(declared_keys, registered_trainers().values())
-    others = set().union(*declared).difference(declared_keys(cls))
+    declared = map(settings.declared_keys, registered_trainers().values())
+    others = set().union(*declared).difference(settings.declared_keys(cls))
     values, defaults = dict(flatten(cfg)), default_values()
     unread = []
     for name in given:
         key = without_alias(name) if is_native(cls) else name
-        shared = key.startswith(SHARED_KEYS) and reads(cls, key) is False
+        shared = key.startswith(settings.SHARED_KEYS) and reads(cls, key) is False
         if key in others or (shared and values[key] != defaults[key]):
             unread.append(name)
     return unread
