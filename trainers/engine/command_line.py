@@ -132,14 +132,13 @@ def _is_missing(name: str) -> bool:
 
 def run_options(args: Namespace, cfg: CfgNode) -> config.RunOptions:
     """Return the options of a command line with this configuration."""
+    given = config.given_keys(*files_and_flags(args), args.opts)
+    _, chosen = chosen_trainer(args)
+    resume = cfg.RESUME == "auto"
     names = ("overwrite", "eval_only", "no_train", "model_dir", "load_epoch")
     names += ("groups", "coop_folders", "track")
-    return config.RunOptions(
-        resume=cfg.RESUME == "auto",
-        given=config.given_keys(*files_and_flags(args), args.opts),
-        chosen=chosen_trainer(args)[1],
-        **{name: getattr(args, name) for name in names},
-    )
+    same = {name: getattr(args, name) for name in names}
+    return config.RunOptions(resume, given=given, chosen=chosen, **same)
 
 
 def files_and_flags(args: Namespace) -> tuple[list[str], dict[str, Any]]:

@@ -305,5 +305,6 @@ def report_command(cfg: CfgNode) -> str:
         path = name.partition(":")[2]
         if not root and is_custom(name) and os.path.isabs(path):
             root = os.path.dirname(os.path.normpath(path))
-    command = "python -m scripts.report " + shlex.quote(os.path.relpath(cfg.OUTPUT_DIR))
+    folder = os.path.relpath(cfg.OUTPUT_DIR)
+    command = f"python -m scripts.report {shlex.quote(folder)}"
     return f"{command} --root {shlex.quote(root)}" if root else command

@@ -89,9 +89,8 @@ def check_run(run: Run, tasks: TaskPool, start_exists: bool = True) -> Action:
     the folder and, of a run that is not reused, keys, data and the initial prompt.
     Raises ValueError or FileNotFoundError.
     """
-    cfg = run.cfg
+    cfg, learns = run.cfg, run.trainer.learns
     value_checks.check(cfg, run.trainer.multitask)
-    learns = run.trainer.learns
     if cfg.TEST.NO_TEST and not (run.trains and learns):
         raise ValueError(
             "TEST.NO_TEST is True, but nothing is trained: there is nothing to do"
@@ -253,7 +252,8 @@ def _with_data_compared(run: Run, state: FolderState, tasks: TaskPool) -> Folder
     except FileNotFoundError as error:
         log.warning("%s: its data are not compared: %s", run.folder, error)
         return state
-    changed = [name for name in now if about.get(name, now[name]) != now[name]]
+    about = {**now, **about}
+    changed = [name for name in now if about[name] != now[name]]
     if "settings" in changed:
         return run_dir.another_run(["the templates, the crop or the metric of a task"])
     if not changed:
@@ -290,7 +290,8 @@ def _action_after_repair(run: Run, tasks: TaskPool) -> Action:
         return Action.REUSE
     for name in left:
         (run.folder / name).unlink(missing_ok=True)
-    if run.epochs and not any(name.startswith("prompt_learner/") for name in left):
+    lost = [name for name in left if name.startswith("prompt_learner/")]
+    if run.epochs and not lost:
         log.warning("%s: tested again with its best prompt", run.folder)
         return Action.RETEST
     log.warning("%s: run again from the start", run.folder)

@@ -99,4 +99,5 @@ def all_task_names(cfg: CfgNode) -> list[str]:
 
 def split_names(text: str) -> list[str]:
     """Return comma-separated names."""
-    return list(filter(None, map(str.strip, text.split(","))))
+    names = map(str.strip, text.split(","))
+    return list(filter(None, names))

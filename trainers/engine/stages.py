@@ -113,7 +113,8 @@ def read_groups(
             raise ValueError(
                 f"--groups: {file} must map {target} to a list of tasks, not to {related!r}"
             )
-        named[known.get(target, target)] = [known.get(name, name) for name in related]
+        full_name = known.get(target, target)
+        named[full_name] = [known.get(name, name) for name in related]
     unknown = [str(target) for target in named if target not in targets]
     if unknown:
         raise ValueError(

@@ -247,7 +247,8 @@ def _config_keys(config: dict, cls: type) -> Keys:
     if kind == "unified":
         keys = _config_keys(config["text"], cls) | _config_keys(config["visual"], cls)
         theta = config["theta"]
-        (keys[THETA],) = (name for name, value in PROJECTIONS.items() if value == theta)
+        position = list(PROJECTIONS.values()).index(theta)
+        keys[THETA] = list(PROJECTIONS)[position]
         if theta != "identity":
             keys["TRAINER.MVLPT.PROJECT_DIM"] = config["dim"]
         if theta not in ("identity", "mlp"):

@@ -65,8 +65,15 @@ CHOICES = {
 def check(cfg: CfgNode, multitask: bool) -> None:
     """Raise ValueError with all that is wrong in the configuration alone, a line each."""
     values, defaults = dict(flatten(cfg)), default_values()
-    issues = [
-        *_wrong_choices(values),
+    issues = []
+    for key in UNREAD:
+        if values[key] != defaults[key]:
+            issues.append(
+                f"{key} is {values[key]!r}, but nothing reads it: leave it at {defaults[key]!r}"
+            )
+    for key, choices in CHOICES.items():
+        issues += choice(key, values[key], choices)
+    issues += [
         *_wrong_numbers(cfg, values),
         *_wrong_images(cfg.INPUT),
         *_wrong_tasks(cfg, multitask),
@@ -80,15 +87,6 @@ def check(cfg: CfgNode, multitask: bool) -> None:
             )
     if issues:
         raise ValueError("\n".join(issues))
-
-
-def _wrong_choices(values: Values) -> Iterator[str]:
-    for key in UNREAD:
-        default = TABLES["defaults"][key]
-        if values[key] != default:
-            yield f"{key} is {values[key]!r}, but nothing reads it: leave it at {default!r}"
-    for key, choices in CHOICES.items():
-        yield from choice(key, values[key], choices)
 
 
 def choice(key: str, value: object, choices: Sequence[str]) -> list[str]:
