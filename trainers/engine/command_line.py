@@ -19,8 +19,6 @@ from .settings import all_task_names, declared_keys, split_names
 from .start import read_start, recorded_backbone
 from .value_checks import unread_message, unread_pairs
 
-DEFAULT, DEFAULT_MULTITASK = "APT", "MAPT"  # the trainers without --trainer
-
 
 def key_table(trainer: str) -> str:
     """Return the keys that a known trainer declares: name, default, meaning."""
@@ -97,10 +95,10 @@ def chosen_trainer(args: Namespace) -> tuple[str, str]:
         if method in TRAINER_REGISTRY.registered_names():
             reason = f"{method}, the method of the prompt in --model-dir"
             return method, f"no --trainer given: {reason}"
-    cfg = config.resolve(DEFAULT_MULTITASK, files, flags, args.opts)
+    cfg = config.resolve("MAPT", files, flags, args.opts)
     tasks = all_task_names(cfg)
     is_single = len(tasks) == 1 and not (args.multi_task or args.groups)
-    name = DEFAULT if is_single else DEFAULT_MULTITASK
+    name = "APT" if is_single else "MAPT"
     return name, f"no --trainer given: {name}, anchored to zero-shot; see README"
 
 

@@ -15,9 +15,6 @@ from .run import Run
 from .settings import split_names, task_names
 from .value_checks import multitask_advice
 
-# scored beside the prompt of a target
-REFERENCES = ("zero_shot", "zero_shot_one_template", "source")
-
 
 @dataclass(frozen=True)
 class Experiment:
@@ -173,6 +170,6 @@ def target_runs(
         adapted = Path(start, "adapt", label)
         has_own = start and not trains and adapted.is_dir()
         folder = str(adapted) if has_own else start
-        run = Run(stage, folder, trains=trains, references=REFERENCES, **settings)
-        runs.append(run)
+        settings["references"] = ("zero_shot", "zero_shot_one_template", "source")
+        runs.append(Run(stage, folder, trains=trains, **settings))
     return runs

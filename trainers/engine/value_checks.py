@@ -39,8 +39,6 @@ NEEDED = {
     "MULTITASK.TEMPERATURE": ("MULTITASK.MIXING", ("temperature",)),
     "TEST.HALF_WEIGHT_SHOTS": ("TEST.INTERPOLATE", ("shots", "val")),
 }
-# of the reference, which tell which file is which split: nothing reads them
-UNREAD = ("DATASET.VAL_SET", "DATASET.TRAIN_SET", "DATASET.TEST_SET")
 SPLITS = ("test", "val")
 CHOICES = {
     "TRAINER.MVLPT.PREC": ("fp32", "fp16", "bf16", "amp"),
@@ -66,7 +64,8 @@ def check(cfg: CfgNode, multitask: bool) -> None:
     """Raise ValueError with all that is wrong in the configuration alone, a line each."""
     values, defaults = dict(flatten(cfg)), default_values()
     issues = []
-    for key in UNREAD:
+    # the reference tells by them which file is which split
+    for key in ("DATASET.VAL_SET", "DATASET.TRAIN_SET", "DATASET.TEST_SET"):
         if values[key] != defaults[key]:
             issues.append(
                 f"{key} is {values[key]!r}, but nothing reads it: leave it at {defaults[key]!r}"
