@@ -97,8 +97,9 @@ def _input_message(error: Exception) -> str:
     frames = traceback.extract_tb(error.__traceback__)
     if frames:
         file = Path(frames[-1].filename).resolve()
-        folders = map(sysconfig.get_path, ("stdlib", "purelib", "platlib"))
-        known = [Path(folder).resolve() for folder in (plugins.ROOT, *folders)]
+        names = ("stdlib", "purelib", "platlib")
+        folders = [plugins.ROOT, *map(sysconfig.get_path, names)]
+        known = [Path(folder).resolve() for folder in folders]
         if not any(map(file.is_relative_to, known)):  # a plugin's
             message += f" (raised in {file.name}, line {frames[-1].lineno}; "
             message += "MVLPT_DEBUG=1 shows how)"

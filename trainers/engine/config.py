@@ -184,7 +184,8 @@ def given_keys(
     files: Sequence[str], flags: Mapping[str, Any], opts: Sequence[str]
 ) -> frozenset[str]:
     """Return the keys that a user sets, under our names; raise as `resolve` does."""
-    keys = {*flags, *map(without_alias, dict(_pairs(opts)))}
+    pairs = dict(_pairs(opts))
+    keys = {*flags, *map(without_alias, pairs)}
     for file in files:
         keys.update(dict(_named_values(_read(file))))
     return frozenset(keys)
@@ -202,7 +203,7 @@ def without_local_paths(cfg: CfgNode) -> CfgNode:
     """Return a copy without keys that belong to one machine."""
     cfg = cfg.clone()
     cfg.defrost()
-    cfg.OUTPUT_DIR, cfg.RESUME, cfg.DATASET.ROOT = "", "", ""
+    cfg.OUTPUT_DIR = cfg.RESUME = cfg.DATASET.ROOT = ""
     cfg.pop("CACHE", None)
     cfg.MODEL.pop("COMPILE", None)
     for key in ("NAME", "PRETRAINED"):

@@ -65,7 +65,7 @@ def run(cfg: CfgNode, options: RunOptions) -> None:
         return
     lines: list[str] = []
     if options.model_dir and cls.learns:
-        cfg, lines = follow(cfg, options.given, options.model_dir, options.load_epoch)
+        cfg, lines = follow(cfg, options)
     experiment = plan(with_overrides(cfg, RESUME=""), options, whole_suite)
     tasks = TaskPool()
     with distributed.main_first(), replaced_on_success(cfg.OUTPUT_DIR, overwrite):
@@ -127,8 +127,8 @@ def coop_folder(cfg: CfgNode, task: str, options: RunOptions) -> str:
 def check(experiment: Experiment, tasks: TaskPool) -> None:
     """Raise ValueError or FileNotFoundError; only missing pocket tasks are written."""
     cfg = experiment.cfg
-    wanted = [name for name in dict.fromkeys(experiment.tasks) if name in pocket.SPECS]
-    rendered = pocket.ensure_all(wanted)
+    wanted = [name for name in experiment.tasks if name in pocket.SPECS]
+    rendered = pocket.ensure_all(list(dict.fromkeys(wanted)))
     if rendered:
         log.info("%d pocket tasks rendered", rendered)
     labels = list(map(task_name, experiment.tasks))

@@ -6,13 +6,12 @@ Neither torch nor Dassl is imported for them.
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from toolkit.common.dassl_scripts import add_flags
 from toolkit.common.plugins import add_import_flag
 from toolkit.common.structured import read_yaml
 
-FLAGS: dict[str, dict[str, Any]] = read_yaml(Path(__file__).with_name("flags.yaml"))
+FLAGS = read_yaml(Path(__file__).with_name("flags.yaml"))
 KINDS = {
     "text": {"default": ""},
     "number": {"type": int},

@@ -111,7 +111,8 @@ def check_run(run: Run, tasks: TaskPool, start_exists: bool = True) -> Action:
     run.trainer.check_setup(setup, run.trains, start, run.load_epoch)
     if "zero_shot" in run.references and cfg.TEST.ZERO_SHOT:
         value_checks.check_classes(setup, None)
-    if learns and not any((run.trains, run.start, run.fresh)):
+    has_prompt = any((run.trains, run.start, run.fresh))
+    if learns and not has_prompt:
         raise ValueError(
             f"nothing to evaluate: without training (--eval-only, --shots 0) {cfg.TRAINER.NAME} needs "
             "--model-dir, the folder of a run, or a source stage"

@@ -40,7 +40,8 @@ def plan(cfg: CfgNode, options: RunOptions, whole_suite: bool = False) -> Experi
     only_evaluates = options.eval_only or options.no_train
     trains = cls.learns and cfg.DATASET.NUM_SHOTS != 0 and not only_evaluates
     to = cfg.TRAINER.ANCHOR.TO
-    if trains and to in ("source", "both") and not (sources or options.model_dir):
+    is_fresh = not (sources or options.model_dir)
+    if trains and is_fresh and to in ("source", "both"):
         raise ValueError(
             f"TRAINER.ANCHOR.TO is {to!r}, but there is no source prompt: use --source or --model-dir, or zero_shot"
         )
@@ -88,7 +89,8 @@ def _one_by_one(
 ) -> bool:
     """Return True if each task has its own run."""
     several = whole_suite or (len(names) > 1 and not cls.multitask)
-    return (cls.learns and several) or (Path(model_dir) / "adapt").is_dir()
+    adapted = Path(model_dir, "adapt")
+    return (cls.learns and several) or adapted.is_dir()
 
 
 def read_groups(
@@ -157,7 +159,8 @@ def target_runs(
     """
     runs = []
     for target in targets:
-        group = [name for name in groups.get(target, []) if name != target]
+        related = groups.get(target, [])
+        group = [name for name in related if name != target]
         label = task_name(target)
         stage = with_overrides(
             cfg,

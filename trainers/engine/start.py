@@ -26,7 +26,7 @@ from toolkit.common.structured import read_json
 from toolkit.common.text import naming
 from trainers.features.builders import preprocessing_of
 
-from .config import load, trainer_class
+from .config import RunOptions, load, trainer_class
 from .config_values import as_list, flatten, set_value
 from .context import PromptSetup
 from .settings import PROJECTIONS, TABLES, declared_keys, merged, reads
@@ -106,18 +106,15 @@ def recorded_backbone(
     return found
 
 
-def follow(
-    cfg: CfgNode, given: Collection[str], directory: str, epoch: int | None
-) -> tuple[CfgNode, list[str]]:
-    """Return the configuration with the keys that are not given as the prompt in a
-    run's folder needs them, and a line for the log about each that changed.
+def follow(cfg: CfgNode, options: RunOptions) -> tuple[CfgNode, list[str]]:
+    """Return the configuration with the keys that are not given as the prompt in the
+    options' folder needs them, and a line for the log about each that changed.
 
-    given: keys that flags, files or KEY VALUE pairs set. Raises ValueError naming a key
-    whose given value contradicts the prompt (`load_start` finds those that change
-    shapes), or that must be given as nothing tells its value.
+    Raises ValueError naming a key whose given value contradicts the prompt (`load_start`
+    finds those that change shapes), or that must be given as nothing tells its value.
     """
-    values = dict(flatten(cfg))
-    start = read_start(directory, epoch)
+    values, given = dict(flatten(cfg)), options.given
+    start = read_start(options.model_dir, options.load_epoch)
     path = start.path
     changed = cfg.clone()
     changed.defrost()
