@@ -91,26 +91,21 @@ def ending(error: Exception) -> tuple[str, int]:
 
 
 def _input_message(error: Exception) -> str:
-    message = str(error).strip() + _raised_in(error)
+    message = str(error).strip()
+    frames = traceback.extract_tb(error.__traceback__)
+    if frames:
+        file = Path(frames[-1].filename).resolve()
+        names = ("stdlib", "purelib", "platlib")
+        folders = [plugins.ROOT, *map(sysconfig.get_path, names)]
+        known = [Path(folder).resolve() for folder in folders]
+        if not any(map(file.is_relative_to, known)):  # a plugin's
+            message += f" (raised in {file.name}, line {frames[-1].lineno}; "
+            message += "MVLPT_DEBUG=1 shows how)"
     # from a worker of a loader: its last line is the message
     if "Traceback" in message:
         message = message.splitlines()[-1]
     shown = traceback.format_exc() if os.environ.get("MVLPT_DEBUG") else ""
     return f"{shown}{error_message(message)}\n"
-
-
-def _raised_in(error: Exception) -> str:
-    """Return a note that names file and line of the plugin that raised, else ""."""
-    frames = traceback.extract_tb(error.__traceback__)
-    if not frames:
-        return ""
-    file = Path(frames[-1].filename).resolve()
-    paths = [sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")]
-    for folder in (plugins.ROOT, *(Path(path).resolve() for path in paths)):
-        if file.is_relative_to(folder):
-            return ""
-    line = frames[-1].lineno
-    return f" (raised in {file.name}, line {line}; MVLPT_DEBUG=1 shows how)"
 
 
 if __name__ == "__main__":

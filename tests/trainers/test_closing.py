@@ -2,7 +2,7 @@
 
 import pytest
 
-from trainers.engine import closing
+from trainers.engine import experiment
 from trainers.engine.config import resolve
 
 
@@ -27,4 +27,4 @@ def test_the_command_of_the_report_names_the_folder_of_the_data(
     }
     cfg = resolve("CoOp", [], values, [])
     command = "python -m scripts.report output/run"
-    assert closing.report_command(cfg) == command + expected
+    assert experiment.report_command(cfg) == command + expected

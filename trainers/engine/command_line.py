@@ -1,9 +1,7 @@
 """The configuration that the flags of train.py give."""
 
-from __future__ import annotations
-
-import argparse
 import itertools
+from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
@@ -14,65 +12,54 @@ from yacs.config import CfgNode
 from datasets import few_shot, is_custom
 from toolkit.common.files import read_names
 
-from .config import (
-    RunOptions,
-    given_keys,
-    is_foreign,
-    is_native,
-    named_trainer,
-    resolve,
-    trainer_class,
-    with_overrides,
-)
-from .flags import keys_of_flags
+from . import config
+from .flags import FLAGS
 from .run_dir import CONFIG, resumed_folder
 from .settings import all_task_names, declared_keys, split_names
 from .start import read_start, recorded_backbone
 from .value_checks import unread_message, unread_pairs
-
-DEFAULT, DEFAULT_MULTITASK = "APT", "MAPT"  # the trainers without --trainer
 
 
 def key_table(trainer: str) -> str:
     """Return the keys that a known trainer declares: name, default, meaning."""
     if not trainer:
         raise ValueError("--list-keys: name the trainer with --trainer")
-    declared = declared_keys(trainer_class(trainer))
+    declared = declared_keys(config.trainer_class(trainer))
     if not declared:
         return f"{trainer} has no settings but those of all trainers\n"
-    width = max(len(key) for key in declared)
+    width = max(map(len, declared))
     text = ""
     for key, (default, meaning) in declared.items():
         text += f"{key:<{width}}  {default!r:<8} {meaning}".rstrip() + "\n"
     return text
 
 
-def configuration(args: argparse.Namespace) -> CfgNode:
+def configuration(args: Namespace) -> CfgNode:
     """Return the frozen configuration. Raise ValueError or FileNotFoundError."""
     _check_combinations(args)
-    files, flags = config_files(args), flag_values(args)
+    files, flags = files_and_flags(args)
     trainer, _ = chosen_trainer(args)
-    cfg = resolve(trainer, files, flags, args.opts, vars(args))
-    cls = trainer_class(cfg.TRAINER.NAME)
-    if is_foreign(cls):  # it resumes from --resume, and writes there by default
+    cfg = config.resolve(trainer, files, flags, args.opts, vars(args))
+    cls = config.trainer_class(cfg.TRAINER.NAME)
+    if config.is_foreign(cls):  # it resumes from --resume, and writes there by default
         _check_custom(cfg, args)
         if cfg.RESUME not in ("", "auto") and cfg.OUTPUT_DIR in ("", "./output"):
-            cfg = with_overrides(cfg, OUTPUT_DIR=cfg.RESUME)
+            cfg = config.with_overrides(cfg, OUTPUT_DIR=cfg.RESUME)
         return cfg
-    if args.model_dir and is_native(cls) and cls.learns:
-        recorded = recorded_backbone(
-            args.model_dir, args.load_epoch, given_keys(files, flags, args.opts)
-        )
-        cfg = resolve(trainer, files, flags | recorded, args.opts)
+    if args.model_dir and config.is_native(cls) and cls.learns:
+        given = config.given_keys(files, flags, args.opts)
+        recorded = recorded_backbone(args.model_dir, args.load_epoch, given)
+        cfg = config.resolve(trainer, files, flags | recorded, args.opts)
     for key in unread_pairs(cfg, args.opts[::2]):  # files may hold others' keys
         raise ValueError(unread_message(key, [cfg.TRAINER.NAME]))
     cfg = _by_its_contexts(cfg)
-    cls = trainer_class(cfg.TRAINER.NAME)
-    if args.multi_task and is_native(cls) and not cls.multitask:
-        cfg = with_overrides(cfg, TRAINER__NAME=f"M{cfg.TRAINER.NAME}")
+    cls = config.trainer_class(cfg.TRAINER.NAME)
+    if args.multi_task and config.is_native(cls) and not cls.multitask:
+        cfg = config.with_overrides(cfg, TRAINER__NAME=f"M{cfg.TRAINER.NAME}")
     _check_custom(cfg, args)
     if cfg.RESUME not in ("", "auto"):
-        cfg = with_overrides(cfg, OUTPUT_DIR=resumed_folder(cfg), RESUME="auto")
+        folder = resumed_folder(cfg)
+        cfg = config.with_overrides(cfg, OUTPUT_DIR=folder, RESUME="auto")
     return cfg
 
 
@@ -83,51 +70,47 @@ def _by_its_contexts(cfg: CfgNode) -> CfgNode:
     if cfg.TRAINER.NAME != "MVLPT" or others or not node.COCOOP.N_CTX:
         return cfg
     given = {f"TRAINER__COCOOP__{key}": value for key, value in node.COCOOP.items()}
-    return with_overrides(cfg, TRAINER__NAME="CoCoOp", **given)
+    return config.with_overrides(cfg, TRAINER__NAME="CoCoOp", **given)
 
 
-def chosen_trainer(args: argparse.Namespace) -> tuple[str, str]:
+def chosen_trainer(args: Namespace) -> tuple[str, str]:
     """Return the trainer of a command line, and a line that says why if none is given.
     It is that of the run that --resume continues, or of the prompt in --model-dir if
     its files tell it, else MAPT, or APT if there is one task.
     """
-    files = config_files(args)
-    given = named_trainer(files, args.opts, args.trainer)
+    files, flags = files_and_flags(args)
+    given = config.named_trainer(files, args.opts, args.trainer)
     if given:
         return given, ""
-    resumed = _resumed_trainer(args)
-    if resumed:
-        return resumed, f"no --trainer given: {resumed}, that of the run to resume"
+    folder = args.output_dir if args.resume == "auto" else args.resume
+    written = Path(folder, CONFIG)
+    if folder and written.is_file():
+        resumed = config.named_trainer([str(written)], [])
+        if resumed:
+            return resumed, f"no --trainer given: {resumed}, that of the run to resume"
     if args.model_dir:
         record = read_start(args.model_dir, args.load_epoch).record
         method = str(record.get("method", ""))
         if method in TRAINER_REGISTRY.registered_names():
             reason = f"{method}, the method of the prompt in --model-dir"
             return method, f"no --trainer given: {reason}"
-    cfg = resolve(DEFAULT_MULTITASK, files, flag_values(args), args.opts)
+    cfg = config.resolve("MAPT", files, flags, args.opts)
     tasks = all_task_names(cfg)
     is_single = len(tasks) == 1 and not (args.multi_task or args.groups)
-    name = DEFAULT if is_single else DEFAULT_MULTITASK
+    name = "APT" if is_single else "MAPT"
     return name, f"no --trainer given: {name}, anchored to zero-shot; see README"
 
 
-def _resumed_trainer(args: argparse.Namespace) -> str:
-    """Return the trainer of the run that --resume names, "" if there is none."""
-    folder = args.output_dir if args.resume == "auto" else args.resume
-    file = Path(folder, CONFIG)
-    return named_trainer([str(file)], []) if folder and file.is_file() else ""
-
-
-def _check_combinations(args: argparse.Namespace) -> None:
-    """Raise ValueError if a flag is given that would have no effect."""
+def _check_combinations(args: Namespace) -> None:
     if args.load_epoch is not None and not args.model_dir:
         raise ValueError("--load-epoch is an epoch of --model-dir, which is not given")
-    for key, value in zip(args.opts[::2], args.opts[1::2], strict=False):
+    opts = iter(args.opts)
+    for key, value in zip(opts, opts, strict=False):
         if key in ("DATASET.DATASET", "DATASET.NAME", "MULTITASK.SOURCE"):
             _require_names(value, key)
 
 
-def _check_custom(cfg: CfgNode, args: argparse.Namespace) -> None:
+def _check_custom(cfg: CfgNode, args: Namespace) -> None:
     """Raise FileNotFoundError if a configuration file's custom images are missing."""
     for name in all_task_names(cfg):
         if _is_missing(name) and not args.dataset:
@@ -144,32 +127,25 @@ def _is_missing(name: str) -> bool:
     return is_custom(name) and not path.expanduser().exists()
 
 
-def run_options(args: argparse.Namespace, cfg: CfgNode) -> RunOptions:
+def run_options(args: Namespace, cfg: CfgNode) -> config.RunOptions:
     """Return the options of a command line with this configuration."""
+    given = config.given_keys(*files_and_flags(args), args.opts)
     _, chosen = chosen_trainer(args)
-    return RunOptions(
-        resume=cfg.RESUME == "auto",
-        overwrite=args.overwrite,
-        eval_only=args.eval_only,
-        no_train=args.no_train,
-        model_dir=args.model_dir,
-        load_epoch=args.load_epoch,
-        groups=args.groups,
-        coop_folders=args.coop_folders,
-        track=args.track,
-        given=given_keys(config_files(args), flag_values(args), args.opts),
-        chosen=chosen,
-    )
+    resume = cfg.RESUME == "auto"
+    names = ("overwrite", "eval_only", "no_train", "model_dir", "load_epoch")
+    names += ("groups", "coop_folders", "track")
+    same = {name: getattr(args, name) for name in names}
+    return config.RunOptions(resume, given=given, chosen=chosen, **same)
 
 
-def config_files(args: argparse.Namespace) -> list[str]:
-    """Return the YAML files of a command line."""
-    return [file for file in (args.dataset_config_file, args.config_file) if file]
-
-
-def flag_values(args: argparse.Namespace) -> dict[str, Any]:
-    """Return the configuration keys that flags set."""
-    values = keys_of_flags(args)
+def files_and_flags(args: Namespace) -> tuple[list[str], dict[str, Any]]:
+    """Return the YAML files of a command line, and the keys that its flags set."""
+    values = {}
+    for name, flag in FLAGS.items():
+        value = getattr(args, name.strip("-").replace("-", "_"))
+        is_number = type(value) is int  # 0, too
+        if "key" in flag and (value or is_number):
+            values[flag["key"]] = flag.get("value", value)
     if args.dataset is not None:
         values["DATASET.DATASET"] = named_tasks(args.dataset, "--dataset")
     if args.source is not None:
@@ -181,7 +157,8 @@ def flag_values(args: argparse.Namespace) -> dict[str, Any]:
         shots = few_shot.recorded_shots(args.fewshot)
     if shots is not None:
         values["DATASET.NUM_SHOTS"] = shots
-    return values
+    files = (args.dataset_config_file, args.config_file)
+    return list(filter(None, files)), values
 
 
 def named_tasks(names: str, flag: str) -> str:

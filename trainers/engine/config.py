@@ -1,7 +1,5 @@
 """The configuration of a run: defaults, plugins' keys, YAML files, flags and pairs."""
 
-from __future__ import annotations
-
 import functools
 import operator
 from collections.abc import Mapping, Sequence
@@ -33,14 +31,9 @@ KEY_ALIASES = {
     "TRAINER.COOP.": "TRAINER.MVLPT.COOP.",
 }  # earlier names, and CoOp's of keys that our trainers read below TRAINER.MVLPT
 MACHINE_KEYS = (
-    "DATALOADER.NUM_WORKERS",
-    "DATASET.ALLOW_OUTSIDE",
-    "DATASET.ALLOW_UNKNOWN_WORDS",
-    "TRAIN.PRINT_FREQ",
-    "TRAINER.ACT_CKPT",
-    "TRAINER.CUT_CONTEXTLEN",
-    "VERBOSE",
-    "VERSION",
+    *("DATALOADER.NUM_WORKERS", "DATASET.ALLOW_OUTSIDE", "DATASET.ALLOW_UNKNOWN_WORDS"),
+    *("TRAIN.PRINT_FREQ", "TRAINER.ACT_CKPT", "TRAINER.CUT_CONTEXTLEN"),
+    *("VERBOSE", "VERSION"),
 )  # keys of a run's config.yaml that change no bit of our trainers' results
 BACKBONE_CONFIGS = {
     "pocket": "pocket",
@@ -62,8 +55,8 @@ class RunOptions:
     model_dir: str = ""  # of a run whose prompt is the initial one, or is evaluated
     load_epoch: int | None = None  # its epoch; None: the best
     groups: str = ""  # YAML file: target -> tasks to adapt it with
-    # keys that flags, files and KEY VALUE pairs set, None: all; others follow the prompt
-    given: frozenset[str] | None = None
+    # keys that flags, files and KEY VALUE pairs set; others follow the prompt
+    given: frozenset[str] = frozenset()
     coop_folders: bool = False  # name the default output folder as CoOp's scripts do
     track: str = ""  # the tracker that gets curves and results; "": none
     chosen: str = ""  # says which trainer was chosen and why; "" if one was given
@@ -72,10 +65,8 @@ class RunOptions:
 @functools.cache
 def coop_names() -> dict[str, str]:
     """Return data set -> CoOp's name of its folders, the stem of its YAML."""
-    names = {}
-    for path in sorted((CONFIGS / "datasets").glob("*.yaml")):
-        names[read_yaml(path)["DATASET"]["NAME"]] = path.stem
-    return names
+    files = sorted((CONFIGS / "datasets").glob("*.yaml"))
+    return {read_yaml(path)["DATASET"]["NAME"]: path.stem for path in files}
 
 
 def trainer_class(name: str) -> type:
@@ -107,27 +98,24 @@ def is_foreign(cls: type) -> bool:
 def recipes(cls: type, backbone: str) -> list[Path]:
     """Return the YAMLs with this backbone's settings: that of all our trainers, then
     those of the trainer or its base for all backbones (all.yaml) and for this one.
-    CoCoOp's own is complete; a trainer for Dassl has CoOp's, or else the shared
-    settings.
+    CoCoOp's own file is complete; a trainer written for Dassl has CoOp's, or else the
+    shared settings. CoOp's published files are complete, too, and taken by name only.
     """
     stem = BACKBONE_CONFIGS.get(backbone, "vit_b16")
     folder = CONFIGS / "trainers"
-    complete = folder / cls.__name__ / f"{stem}.yaml"
+    name = cls.__name__
     if is_foreign(cls):
-        complete = folder / "CoOp" / f"{stem}.yaml"
-        if stem == "pocket":
-            complete = folder / "MVLPT" / "pocket.yaml"
+        name = "MVLPT" if stem == "pocket" else "CoOp"
+    complete = folder / name / f"{stem}.yaml"
     if not is_native(cls) and complete.is_file():
         return [complete]
     published = {"MVLPT"} if stem == "pocket" else {"MVLPT", "CoOp"}
     found = [folder / "MVLPT" / f"{stem}.yaml"]
-    for base in reversed(cls.__mro__):
-        if base.__name__ in published:
-            continue
-        for name in ("all", stem):
-            path = folder / base.__name__ / f"{name}.yaml"
-            if path.is_file():
-                found.append(path)
+    names = [base.__name__ for base in reversed(cls.__mro__)]
+    for name in names:
+        files = [folder / name / f"{file}.yaml" for file in ("all", stem)]
+        if name not in published:
+            found += filter(Path.is_file, files)
     return found
 
 
@@ -139,15 +127,16 @@ def resolve(
     arguments: Mapping[str, Any] | None = None,
 ) -> CfgNode:
     """Return the frozen configuration. Later sources win: defaults, the trainer's,
-    `files` (or the recipe), `flags`, `opts`. arguments: of the command line, for a
-    foreign train.py. Raises ValueError or FileNotFoundError naming the key or file.
+    `files` (or the recipe), `flags`, `opts`. arguments: of the command line, which a
+    foreign repository's train.py may read. Raises ValueError or FileNotFoundError with
+    a sentence that names the key or file.
     """
     texts = {file: _read(file) for file in files}
     pairs = _pairs(opts)
     given = dict(pairs)
     trainer = named_trainer(files, opts, trainer)
-    named = given.get("TRAINER.NAME")
-    if named and named != trainer:
+    named = given.get("TRAINER.NAME") or trainer
+    if named != trainer:
         raise ValueError(
             f"TRAINER.NAME is {named!r}, but --trainer {trainer!r}: give one of them"
         )
@@ -193,7 +182,8 @@ def given_keys(
     files: Sequence[str], flags: Mapping[str, Any], opts: Sequence[str]
 ) -> frozenset[str]:
     """Return the keys that a user sets, under our names; raise as `resolve` does."""
-    keys = {*flags, *map(without_alias, dict(_pairs(opts)))}
+    pairs = dict(_pairs(opts))
+    keys = {*flags, *map(without_alias, pairs)}
     for file in files:
         keys.update(dict(_named_values(_read(file))))
     return frozenset(keys)
@@ -211,7 +201,7 @@ def without_local_paths(cfg: CfgNode) -> CfgNode:
     """Return a copy without keys that belong to one machine."""
     cfg = cfg.clone()
     cfg.defrost()
-    cfg.OUTPUT_DIR, cfg.RESUME, cfg.DATASET.ROOT = "", "", ""
+    cfg.OUTPUT_DIR = cfg.RESUME = cfg.DATASET.ROOT = ""
     cfg.pop("CACHE", None)
     cfg.MODEL.pop("COMPILE", None)
     for key in ("NAME", "PRETRAINED"):
@@ -244,7 +234,7 @@ def with_overrides(cfg: CfgNode, **values: Any) -> CfgNode:
 
 def differences(one: CfgNode, other: CfgNode) -> list[str]:
     """Return the keys in which two configurations differ, but for those of one machine.
-    A key that one lacks (of an earlier version) has its default there.
+    A key that one lacks, as a run of an earlier version may, has its default there.
     """
     a, b = _values(one), _values(other)
     if a.keys() != b.keys():
@@ -324,4 +314,5 @@ def _pairs(opts: Sequence[str]) -> list[tuple[str, str]]:
         raise ValueError(
             f"trailing options come in pairs KEY VALUE; {opts[-1]!r} is left over"
         )
-    return list(zip(opts[::2], opts[1::2], strict=True))
+    values = iter(opts)
+    return list(zip(values, values, strict=True))

@@ -1,7 +1,5 @@
 """One value put into a configuration, converted to the type that its default has."""
 
-from __future__ import annotations
-
 import ast
 import contextlib
 import functools
@@ -45,15 +43,16 @@ def set_text(cfg: CfgNode, key: str, text: str) -> None:
     default is text.
     """
     value = parse(text)
-    is_text = isinstance(dict(flatten(cfg)).get(key), str)
-    if is_text and value is not None and not isinstance(value, str):
-        value = text
+    old = dict(flatten(cfg)).get(key)
+    if isinstance(old, str) and value is not None:
+        value = value if isinstance(value, str) else text
     set_value(cfg, key, value)
 
 
 def set_value(cfg: CfgNode, key: str, value: Any, file: str = "") -> None:
-    """Put `value` into `cfg`, in both keys if the setting has two names; file: for
-    messages. Raises ValueError for an unknown key or a value of another type.
+    """Put `value` into `cfg`, in both keys if the setting has two names. file: the file
+    that set it, for messages. Raises ValueError if the key is unknown, or the value is
+    not of the default's type.
     """
     where = f"{file}: " if file else ""
     known = dict(flatten(cfg))

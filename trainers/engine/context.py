@@ -29,8 +29,7 @@ class RunContext:
     load_epoch: int | None = None  # epoch of `start`; None: its best
     resume: bool = False  # continue the interrupted run in the output folder
     retest: bool = False  # the run there is trained; its results are made again
-    # scored before training: "zero_shot", "zero_shot_one_template", "source" (the
-    # initial prompt)
+    # scored before training: "zero_shot", "zero_shot_one_template", "source"
     references: tuple[str, ...] = ()
     # added to each record of results.json, and compared when a run is resumed
     metadata: Mapping[str, object] = field(default_factory=dict)
@@ -61,20 +60,16 @@ class PromptSetup:
 class TaskPool:
     """The tasks of an experiment, each built once for a seed and DATASET.* settings."""
 
-    # of DATASET.*: they choose the tasks of a run and change none
-    RUN_KEYS = ("DATASET", "NAME", "MULTITASK_EVALKEY")
-
     def __init__(self) -> None:
         self._tasks: dict[tuple[str, str], Task] = {}
-        # by the folder of a run
-        self.test_images: dict[str, MultitaskDataset] = {}
+        self.test_images: dict[str, MultitaskDataset] = {}  # by the folder of a run
 
     def get(self, cfg: CfgNode, names: Sequence[str]) -> list[Task]:
         """Return the tasks of these names as `cfg` describes them. Raise ValueError or
         FileNotFoundError if one can't be built.
         """
         settings = dict(cfg.DATASET)
-        for key in self.RUN_KEYS:
+        for key in ("DATASET", "NAME", "MULTITASK_EVALKEY"):  # they change no task
             settings.pop(key, None)
         described = f"{cfg.SEED} {settings}"
         for name in names:
@@ -85,16 +80,15 @@ class TaskPool:
         return [self._tasks[name, described] for name in names]
 
     def decode_test_images(self, cfg: CfgNode, tasks: Sequence[Task]) -> None:
-        """Decode the test images of a run's tasks before it begins, and keep them if
-        there is memory; but not of pocket tasks, of more than `MOST_DECODED` images, or
-        with known features. Raises ValueError or FileNotFoundError naming one that
-        can't be read.
+        """Decode the test images of a run's tasks before it begins, to name one that can't
+        be read at once; keep them for its evaluation if there is memory. Left out are
+        tasks with more than `MOST_DECODED` test images, pocket tasks, and images whose
+        features are known. Raises ValueError or FileNotFoundError.
         """
-        budget = CACHE_BUDGET
-        for images in self.test_images.values():
-            budget -= images.image_bytes
+        held = sum(images.image_bytes for images in self.test_images.values())
         store = build_store(cfg)
         preprocessing = store.backbone.preprocessing
+        budget = CACHE_BUDGET - held
         images = build_images(cfg, tasks, "test", preprocessing, cache_budget=budget)
         rows: list[int] = []
         for position, task in enumerate(tasks):

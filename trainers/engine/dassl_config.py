@@ -1,7 +1,5 @@
 """The configuration of a trainer for Dassl alone, as its repository's train.py has it."""
 
-from __future__ import annotations
-
 import ast
 import contextlib
 import inspect

@@ -1,11 +1,11 @@
 """From a configuration to results: an experiment is checked whole, then executed."""
 
-import contextlib
 import logging
 import os
+import shlex
 import shutil
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -14,7 +14,7 @@ from tqdm import tqdm
 from yacs.config import CfgNode
 
 import toolkit
-from datasets import few_shot, pocket, task_name
+from datasets import few_shot, is_custom, pocket, task_name
 from elevater_eval import combine
 from toolkit import plugin_files
 from toolkit.common.files import atomic_write, write_bytes, write_text
@@ -22,12 +22,12 @@ from toolkit.common.progress import progress
 from toolkit.common.structured import read_json, write_json
 from toolkit.common.text import log_lines
 
-from . import closing, config, distributed, external, results, run_dir, tables
+from . import config, distributed, external, results, run_dir, tables
 from .config import RunOptions, is_foreign, is_native, trainer_class, with_overrides
 from .context import TaskPool
 from .run import check_run, execute, names_or_count
 from .run_dir import RESULTS, Action, exclusive_folder, replaced_on_success
-from .settings import task_names
+from .settings import all_task_names, task_names
 from .stages import Experiment, plan
 from .start import follow
 
@@ -38,7 +38,7 @@ def run(cfg: CfgNode, options: RunOptions) -> None:
     """Check all that a configuration describes, then execute it. Raises ValueError or
     FileNotFoundError before anything is written.
     """
-    native = is_native(trainer_class(cfg.TRAINER.NAME))
+    cls = trainer_class(cfg.TRAINER.NAME)
     if options.resume and options.overwrite:
         raise ValueError(
             "--resume continues a run, --overwrite starts it again: give one of them"
@@ -47,12 +47,25 @@ def run(cfg: CfgNode, options: RunOptions) -> None:
     cfg = with_target_names(cfg, options, whole_suite)
     run_dir.check_folder(cfg.OUTPUT_DIR)
     overwrite = options.overwrite and not options.eval_only and distributed.main()
-    if not native:
-        _run_external(cfg, options, overwrite)
+    if not is_native(cls):
+        if options.track:
+            raise ValueError(
+                f"--track: {cfg.TRAINER.NAME} is a trainer for Dassl alone, which writes "
+                "TensorBoard's curves only"
+            )
+        is_random = cfg.SEED < 0
+        cfg = external.with_seed(cfg, options)
+        with replaced_on_success(cfg.OUTPUT_DIR, overwrite):
+            external.check(cfg, options)
+        with exclusive_folder(cfg.OUTPUT_DIR):
+            start_log(cfg, options.chosen)
+            if is_random:
+                log.info("no seed is given: %d is a random seed", cfg.SEED)
+            log_results(cfg, external.run(cfg, options), None)
         return
     lines: list[str] = []
-    if options.model_dir and trainer_class(cfg.TRAINER.NAME).learns:
-        cfg, lines = follow(cfg, options.given, options.model_dir, options.load_epoch)
+    if options.model_dir and cls.learns:
+        cfg, lines = follow(cfg, options)
     experiment = plan(with_overrides(cfg, RESUME=""), options, whole_suite)
     tasks = TaskPool()
     with distributed.main_first(), replaced_on_success(cfg.OUTPUT_DIR, overwrite):
@@ -61,36 +74,14 @@ def run(cfg: CfgNode, options: RunOptions) -> None:
         start_log(cfg, options.chosen)
         for line in lines:
             log.info("%s", line)
-        with without_dassl_lines():
+        dassl = logging.getLogger("dassl")
+        before = dassl.level
+        dassl.setLevel(logging.WARNING)  # native trainers log such lines themselves
+        try:
             records = execute_all(experiment, tasks)
-        log_lines(log, f"\n{results.markdown(records)}\n")
-        trains = experiment.targets[0].trains
-        log_lines(log, results.parsed_lines(records, trains))
-        for line in closing.result_lines(cfg, records, experiment.staged):
-            log.info("%s", line)
-
-
-def _run_external(cfg: CfgNode, options: RunOptions, overwrite: bool):
-    """Check and execute a run with a trainer written for Dassl."""
-    if options.track:
-        raise ValueError(
-            f"--track: {cfg.TRAINER.NAME} is a trainer for Dassl alone, which writes "
-            "TensorBoard's curves only"
-        )
-    is_random = cfg.SEED < 0
-    cfg = external.with_seed(cfg, options)
-    with replaced_on_success(cfg.OUTPUT_DIR, overwrite):
-        external.check(cfg, options)
-    with exclusive_folder(cfg.OUTPUT_DIR):
-        start_log(cfg, options.chosen)
-        if is_random:
-            log.info("no seed is given: %d is a random seed", cfg.SEED)
-        records = external.run(cfg, options)
-        if not records:
-            return
-        log_lines(log, f"\n{results.markdown(records)}\n")
-        for line in closing.result_lines(cfg, records):
-            log.info("%s", line)
+        finally:
+            dassl.setLevel(before)
+        log_results(cfg, records, experiment)
 
 
 def with_target_names(cfg: CfgNode, options: RunOptions, whole_suite: bool) -> CfgNode:
@@ -120,12 +111,13 @@ def with_target_names(cfg: CfgNode, options: RunOptions, whole_suite: bool) -> C
 
 def coop_folder(cfg: CfgNode, task: str, options: RunOptions) -> str:
     """Return the folder that CoOp's scripts give a run, for programs that read them."""
-    method, shots, seed = cfg.TRAINER.NAME, cfg.DATASET.NUM_SHOTS, f"seed{cfg.SEED}"
+    method, shots = cfg.TRAINER.NAME, cfg.DATASET.NUM_SHOTS
+    seed = f"seed{cfg.SEED}"
     recipe = config.BACKBONE_CONFIGS.get(cfg.MODEL.BACKBONE.NAME, "custom")
     name = config.coop_names().get(task, task_name(task))
     classes = cfg.DATASET.SUBSAMPLE_CLASSES
-    stage = "test" if options.eval_only else "train"
     if classes != "all":
+        stage = "test" if options.eval_only else "train"
         end = f"{name}/shots_{shots}/{method}/{recipe}/{seed}"
         return f"base2new/{stage}_{classes}/{end}"
     if options.eval_only:
@@ -133,24 +125,20 @@ def coop_folder(cfg: CfgNode, task: str, options: RunOptions) -> str:
     return f"{name}/{method}/{recipe}_{shots}shots/{seed}"
 
 
-# -- checked and executed --------------------------------------------------------------------------------------------
-
-
 def check(experiment: Experiment, tasks: TaskPool) -> None:
     """Raise ValueError or FileNotFoundError; only missing pocket tasks are written."""
     cfg = experiment.cfg
-    wanted = [name for name in dict.fromkeys(experiment.tasks) if name in pocket.SPECS]
-    rendered = pocket.ensure_all(wanted)
+    wanted = [name for name in experiment.tasks if name in pocket.SPECS]
+    rendered = pocket.ensure_all(list(dict.fromkeys(wanted)))
     if rendered:
         log.info("%d pocket tasks rendered", rendered)
-    few_shot.check_record(
-        cfg.DATASET.FEWSHOT, [task_name(name) for name in experiment.tasks]
-    )
+    labels = list(map(task_name, experiment.tasks))
+    few_shot.check_record(cfg.DATASET.FEWSHOT, labels)
     if experiment.staged:
         state = run_dir.experiment_status(cfg)
         run_dir.decide(cfg.OUTPUT_DIR, state, experiment.targets[0].resume)
-        labels = Counter(run.folder.name for run in experiment.targets)
-        label, count = labels.most_common(1)[0]
+        folders = Counter(run.folder.name for run in experiment.targets)
+        label, count = folders.most_common(1)[0]
         if count > 1:
             raise ValueError(
                 f"task {label} is given twice (two data sets of that name: see 'name' in a YAML)"
@@ -197,9 +185,6 @@ def execute_all(experiment: Experiment, tasks: TaskPool) -> list[dict]:
     return records
 
 
-# -- its top ---------------------------------------------------------------------------------------------------------
-
-
 def collect(out: Path, records: Sequence[dict], root: str | None = None) -> None:
     """Gather predictions and results of targets at the top, and pack the submission.
     root: of the data, where a test set's order may be marked as unofficial: a warning.
@@ -214,25 +199,21 @@ def collect(out: Path, records: Sequence[dict], root: str | None = None) -> None
         for path in (out / "predictions").iterdir():
             if path.name not in names.values():
                 path.unlink()
-        collect_tables(out, names)
+        predictions = b""  # of targets of an earlier version there are none
+        for task in names:
+            for path in sorted((out / "adapt" / task / tables.FOLDER).glob("*.csv")):
+                content = path.read_bytes()
+                if path.name != tables.PREDICTIONS:
+                    write_bytes(out / tables.FOLDER / path.name, content)
+                elif predictions:
+                    predictions += content.partition(b"\n")[2]
+                else:
+                    predictions = content
+        if predictions:
+            write_bytes(out / tables.FOLDER / tables.PREDICTIONS, predictions)
         combine([out / "predictions"], out / "submission.zip", root)
     write_text(out / "results.md", results.markdown(records))
     write_json(out / RESULTS, records, indent=1)  # last: the experiment is finished
-
-
-def collect_tables(out: Path, tasks: Iterable[str]) -> None:
-    """Gather the targets' tables in results/ at the top, predictions in one file."""
-    predictions = b""
-    for task in tasks:
-        for path in sorted((out / "adapt" / task / tables.FOLDER).glob("*.csv")):
-            content = path.read_bytes()
-            if path.name == tables.PREDICTIONS:
-                _, _, lines = content.partition(b"\n")
-                predictions += lines if predictions else content
-            else:
-                write_bytes(out / tables.FOLDER / path.name, content)
-    if predictions:  # of targets of an earlier version there are none
-        write_bytes(out / tables.FOLDER / tables.PREDICTIONS, predictions)
 
 
 def is_collected(out: Path, records: Sequence[dict]) -> bool:
@@ -243,11 +224,7 @@ def is_collected(out: Path, records: Sequence[dict]) -> bool:
     damaged = ", ".join(known.damaged())
     if damaged:
         log.warning("%s: damaged or missing, and made again: %s", out, damaged)
-        return False
-    return read_json(out / RESULTS) == records
-
-
-# -- its log ---------------------------------------------------------------------------------------------------------
+    return not damaged and read_json(out / RESULTS) == records
 
 
 def start_log(cfg: CfgNode, first_line: str = "") -> None:
@@ -269,14 +246,10 @@ def start_log(cfg: CfgNode, first_line: str = "") -> None:
     _log_run(cfg)
     for line in plugin_files.lines([cfg.TRAINER.NAME, *task_names(cfg)]):
         log.info("%s", line)
-    if gpu or is_foreign(trainer_class(cfg.TRAINER.NAME)):
-        return
-    precision = cfg.TRAINER.MVLPT.PREC
-    if precision in ("fp16", "amp"):
-        log.info(
-            "precision: float32, as there is no GPU for TRAINER.MVLPT.PREC %s",
-            precision,
-        )
+    reads_precision = not is_foreign(trainer_class(cfg.TRAINER.NAME))
+    if reads_precision and not gpu and cfg.TRAINER.MVLPT.PREC in ("fp16", "amp"):
+        reason = f"there is no GPU for TRAINER.MVLPT.PREC {cfg.TRAINER.MVLPT.PREC}"
+        log.info("precision: float32, as %s", reason)
 
 
 def _log_run(cfg: CfgNode) -> None:
@@ -289,19 +262,48 @@ def _log_run(cfg: CfgNode) -> None:
     if cfg.TEST.NO_TEST:
         log.info("nothing is scored (TEST.NO_TEST)")
     elif cfg.TEST.SPLIT != "test":
-        log.info(
-            "scores are of validation images (TEST.SPLIT %s), so no predictions are written",
-            cfg.TEST.SPLIT,
-        )
+        split = f"validation images (TEST.SPLIT {cfg.TEST.SPLIT})"
+        log.info("scores are of %s, so no predictions are written", split)
 
 
-@contextlib.contextmanager
-def without_dassl_lines() -> Iterator[None]:
-    """Keep Dassl's lines out of the log: native trainers have their own."""
-    logger = logging.getLogger("dassl")
-    before = logger.level
-    logger.setLevel(logging.WARNING)
-    try:
-        yield
-    finally:
-        logger.setLevel(before)
+def log_results(
+    cfg: CfgNode, records: Sequence[dict], experiment: Experiment | None
+) -> None:
+    """Log the table of a run with the records of results.json, its files, and the
+    commands that use them. experiment: None for a trainer written for Dassl.
+    """
+    if not records:
+        return
+    log_lines(log, f"\n{results.markdown(records)}\n")
+    out = Path(os.path.relpath(cfg.OUTPUT_DIR))
+    prompt = out
+    if experiment:
+        trains = experiment.targets[0].trains
+        log_lines(log, results.parsed_lines(records, trains))
+        if experiment.staged:
+            prompt = out / "adapt" / records[0]["task"]
+    log.info("results: %s", out / RESULTS)
+    folder = out / tables.FOLDER
+    if (folder / tables.PREDICTIONS).is_file():
+        log.info("each prediction, confusions, scores of classes: %s", folder)
+    if (out / "submission.zip").is_file():
+        log.info("submission: %s", out / "submission.zip")
+    if results.has_predictions(records):
+        log.info("look at it: %s", report_command(cfg))
+    if (prompt / "prompts.safetensors").is_file():
+        command = f"python -m prompting predict {shlex.quote(str(prompt))}"
+        log.info("use it: %s IMAGE_OR_FOLDER", command)
+
+
+def report_command(cfg: CfgNode) -> str:
+    """Return the command that writes the report of a run. Its --root is the data's, or
+    the folder of the first absolute custom task.
+    """
+    root = cfg.DATASET.ROOT
+    for name in all_task_names(cfg):
+        path = name.partition(":")[2]
+        if not root and is_custom(name) and os.path.isabs(path):
+            root = os.path.dirname(os.path.normpath(path))
+    folder = os.path.relpath(cfg.OUTPUT_DIR)
+    command = f"python -m scripts.report {shlex.quote(folder)}"
+    return f"{command} --root {shlex.quote(root)}" if root else command

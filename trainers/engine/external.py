@@ -1,7 +1,5 @@
 """Trainers that were written for Dassl alone, run as Dassl's own programs do."""
 
-from __future__ import annotations
-
 import inspect
 import logging
 import random

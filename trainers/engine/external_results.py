@@ -1,7 +1,5 @@
 """The results of a trainer that was written for Dassl alone, as of our own trainers."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Iterator
 from typing import Any

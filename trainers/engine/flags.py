@@ -3,18 +3,15 @@
 Neither torch nor Dassl is imported for them.
 """
 
-from __future__ import annotations
-
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from toolkit.common.dassl_scripts import add_flags
 from toolkit.common.plugins import add_import_flag
 from toolkit.common.structured import read_yaml
 
-FLAGS: dict[str, dict[str, Any]] = read_yaml(Path(__file__).with_name("flags.yaml"))
+FLAGS = read_yaml(Path(__file__).with_name("flags.yaml"))
 KINDS = {
     "text": {"default": ""},
     "number": {"type": int},
@@ -26,7 +23,7 @@ KINDS = {
 
 def arguments(argv: Sequence[str] | None = None) -> argparse.ArgumentParser:
     """Return the parser of train.py. argv: a command line, whose --import may bring
-    flags of another repository's train.py; None is this process's.
+    flags of another train.py.
     """
     parser = argparse.ArgumentParser(
         prog="train.py",
@@ -44,14 +41,3 @@ def arguments(argv: Sequence[str] | None = None) -> argparse.ArgumentParser:
     add_flags(parser, argv)
     add("opts", nargs=argparse.REMAINDER, help="KEY VALUE pairs of the configuration")
     return parser
-
-
-def keys_of_flags(args: argparse.Namespace) -> dict[str, Any]:
-    """Return the configuration keys that the given flags set as they are."""
-    values = {}
-    for name, flag in FLAGS.items():
-        value = getattr(args, name.strip("-").replace("-", "_"))
-        is_number = type(value) is int  # 0, too
-        if "key" in flag and (value or is_number):
-            values[flag["key"]] = flag.get("value", value)
-    return values

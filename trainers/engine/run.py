@@ -29,7 +29,6 @@ from .tracking import open_tracker
 
 log = logging.getLogger(__name__)
 
-# not wrong input
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
 
 
@@ -41,8 +40,7 @@ class Run:
     start: str = ""
     load_epoch: int | None = None
     trains: bool = True
-    # scored beside its prompt: "zero_shot" (unless TEST.ZERO_SHOT is False) and, before
-    # training, "source", the prompt it starts from
+    # of `RunContext`, "zero_shot" unless TEST.ZERO_SHOT is False
     references: tuple[str, ...] = ()
     fresh: bool = False  # a prompt that was never trained is evaluated (--no-train)
     resume: bool = False  # continue an interrupted run; without it, that is an error
@@ -62,9 +60,7 @@ class Run:
 
     @property
     def epochs(self) -> int:
-        if self.trains:
-            return self.cfg.OPTIM.MAX_EPOCH
-        return 0
+        return self.cfg.OPTIM.MAX_EPOCH if self.trains else 0
 
     def start_digest(self) -> str:
         """Return the fingerprint of the prompt that it starts from, "" without one."""
@@ -87,27 +83,23 @@ def next_action(
     return run_dir.decide(run.folder, state, run.resume)
 
 
-def _require_work(run: Run) -> None:
-    if run.cfg.TEST.NO_TEST and not (run.trains and run.trainer.learns):
+def check_run(run: Run, tasks: TaskPool, start_exists: bool = True) -> Action:
+    """Return the action after checks without a trainer, before anything is written, of
+    the folder and, of a run that is not reused, keys, data and the initial prompt.
+    Raises ValueError or FileNotFoundError.
+    """
+    cfg, learns = run.cfg, run.trainer.learns
+    value_checks.check(cfg, run.trainer.multitask)
+    if cfg.TEST.NO_TEST and not (run.trains and learns):
         raise ValueError(
             "TEST.NO_TEST is True, but nothing is trained: there is nothing to do"
         )
-
-
-def check_run(run: Run, tasks: TaskPool, start_exists: bool = True) -> Action:
-    """Return the action after checks of folder, keys, data and initial prompt, without
-    a trainer and before anything is written. Raises ValueError or FileNotFoundError.
-    """
-    value_checks.check(run.cfg, run.trainer.multitask)
-    _require_work(run)
     open_tracker(run.track)
     action = next_action(run, tasks, start_exists)
     if action is Action.REUSE:
         return action
-    cfg = run.cfg
     # missing data are found before a large backbone is loaded
     built = tasks.get(cfg, run.names)
-    # they are read last
     require_files(item.impath for task in built for item in task.test)
     backbone = run.trainer.load_backbone(cfg)
     allows_any = cfg.DATASET.ALLOW_UNKNOWN_WORDS
@@ -118,7 +110,8 @@ def check_run(run: Run, tasks: TaskPool, start_exists: bool = True) -> Action:
     run.trainer.check_setup(setup, run.trains, start, run.load_epoch)
     if "zero_shot" in run.references and cfg.TEST.ZERO_SHOT:
         value_checks.check_classes(setup, None)
-    if run.trainer.learns and not (run.trains or run.start or run.fresh):
+    has_prompt = any((run.trains, run.start, run.fresh))
+    if learns and not has_prompt:
         raise ValueError(
             f"nothing to evaluate: without training (--eval-only, --shots 0) {cfg.TRAINER.NAME} needs "
             "--model-dir, the folder of a run, or a source stage"
@@ -131,8 +124,8 @@ def check_run(run: Run, tasks: TaskPool, start_exists: bool = True) -> Action:
 def execute(run: Run, tasks: TaskPool | None = None) -> list[dict]:
     """Train and evaluate, or only evaluate; return results.json's records. A finished
     run is reused, an interrupted one continues if `run.resume` is set. Raises
-    ValueError if another process is in the folder, OSError for a file that cannot be
-    written.
+    ValueError if another process is at work in the folder, and OSError if a file cannot
+    be written; only the present epoch is lost then, as the message says.
     """
     tasks = tasks or TaskPool()
     with run_dir.exclusive_folder(run.folder):
@@ -159,9 +152,8 @@ def _reuse(run: Run) -> list[dict]:
     if distributed.main() and read_manifest(run.folder) is None:
         run_dir.write_manifest(run.folder, run_dir.finished_metadata(run.folder))
     run_dir.tidy(run.folder)
-    name = run.names[0]
-    if len(run.names) > 1:
-        name = f"on {len(run.names)} tasks"
+    count = len(run.names)
+    name = f"on {count} tasks" if count > 1 else run.names[0]
     with tqdm.external_write_mode():  # a bar may be open
         log.info("%s %s: reused", run.cfg.TRAINER.NAME, name)
     return distributed.from_main(lambda: read_json(run.folder / RESULTS))
@@ -179,6 +171,13 @@ def _train_and_test(run: Run, pool: TaskPool, action: Action) -> list[dict]:
     torch.use_deterministic_algorithms(cfg.TRAIN.DETERMINISTIC)
     torch.backends.cudnn.benchmark = False
     metadata = {"epochs": run.epochs, "start": run.start_digest()}
+    references = []
+    for name in run.references:
+        wanted = cfg.TEST.ZERO_SHOT
+        if name == "source":
+            wanted = run.start and (run.trains or cfg.DATASET.NUM_SHOTS == 0)
+        if wanted:
+            references.append(name)
     context = RunContext(
         tasks,
         run.trains,
@@ -186,7 +185,7 @@ def _train_and_test(run: Run, pool: TaskPool, action: Action) -> list[dict]:
         run.load_epoch,
         resume=action is Action.RESUME,
         retest=action is Action.RETEST,
-        references=_references(run),
+        references=tuple(references),
         metadata=metadata | provenance.of_tasks(tasks),
         test_images=images,
         tracker=open_tracker(run.track if distributed.main() else ""),
@@ -195,8 +194,7 @@ def _train_and_test(run: Run, pool: TaskPool, action: Action) -> list[dict]:
     if distributed.main():
         run_dir.remove_unfinished(run.folder)
         run_dir.write_config(cfg)
-        if run.trainer.learns:
-            _write_samples(run, tasks)
+        _write_samples(run, tasks)
         if action is not Action.RETEST:
             run_dir.write_manifest(run.folder, finished=False)
     _log_tasks(run, trainer)
@@ -211,18 +209,16 @@ def _train_and_test(run: Run, pool: TaskPool, action: Action) -> list[dict]:
 def _log_tasks(run: Run, trainer) -> None:
     """Log classes and images of each task, and if validation images are trained on."""
     same = []
+    line = "%s: %d classes, %d training, %d validation, %d test images"
     with tqdm.external_write_mode():
         for position, task in enumerate(trainer.tasks):
             sizes = [trainer.sets[split].sizes[position] for split in results.SPLITS]
-            counts = "{} training, {} validation, {} test images".format(*sizes)
-            log.info("%s: %d classes, %s", task.name, task.num_classes, counts)
+            log.info(line, task.name, task.num_classes, *sizes)
             if task.val and task.val == task.train_x:
                 same.append(task.name)
         if same and run.trains:
-            log.info(
-                "%s: with one shot, the validation images are the training images",
-                names_or_count(same),
-            )
+            line = "%s: with one shot, the validation images are the training images"
+            log.info(line, names_or_count(same))
 
 
 def names_or_count(names: Sequence[str]) -> str:
@@ -232,20 +228,10 @@ def names_or_count(names: Sequence[str]) -> str:
     return ", ".join(names)
 
 
-def _references(run: Run) -> tuple[str, ...]:
-    references = list(run.references)
-    if not run.cfg.TEST.ZERO_SHOT:
-        references = [name for name in references if not name.startswith("zero_shot")]
-    adapts = run.trains or run.cfg.DATASET.NUM_SHOTS == 0
-    if "source" in references and not (run.start and adapts):
-        references.remove("source")
-    return tuple(references)
-
-
-def _write_samples(run: Run, tasks: Sequence[Task]):
-    """Write fewshot/<task>.json: the images that were sampled."""
+def _write_samples(run: Run, tasks: Sequence[Task]) -> None:
+    """Write fewshot/<task>.json, the images that were sampled to learn from."""
     shots = run.cfg.DATASET.NUM_SHOTS
-    if shots <= 0:
+    if shots <= 0 or not run.trainer.learns:
         return
     for task in tasks:
         seed = task.drawn_seed
@@ -265,16 +251,16 @@ def _with_data_compared(run: Run, state: FolderState, tasks: TaskPool) -> Folder
     except FileNotFoundError as error:
         log.warning("%s: its data are not compared: %s", run.folder, error)
         return state
-    changed = [name for name in now if about.get(name, now[name]) != now[name]]
+    about = {**now, **about}
+    changed = [name for name in now if about[name] != now[name]]
     if "settings" in changed:
         return run_dir.another_run(["the templates, the crop or the metric of a task"])
     if not changed:
         return state
-    known = {}
+    records, different = [], []
     if state.status is Status.FINISHED:
-        for record in read_json(run.folder / RESULTS):
-            known[record["task"]] = record["data"]
-    different = []
+        records = read_json(run.folder / RESULTS)
+    known = {record["task"]: record["data"] for record in records}
     for task in built:
         if known.get(task.name, "") != provenance.of_data(task):
             different.append(f"the images of {task.name}, or their labels")
@@ -292,8 +278,7 @@ def _action_after_repair(run: Run, tasks: TaskPool) -> Action:
     log.warning("%s: damaged or missing: %s", run.folder, ", ".join(damaged))
     built = tasks.get(run.cfg, run.names)
     run_dir.write_config(run.cfg)
-    if run.trainer.learns:
-        _write_samples(run, built)
+    _write_samples(run, built)
     learner = run.folder / "prompt_learner"
     if "prompt_learner/checkpoint" in damaged:
         write_text(learner / "checkpoint", f"model.pth.tar-{run.epochs}\n")
@@ -304,7 +289,8 @@ def _action_after_repair(run: Run, tasks: TaskPool) -> Action:
         return Action.REUSE
     for name in left:
         (run.folder / name).unlink(missing_ok=True)
-    if run.epochs and not any(name.startswith("prompt_learner/") for name in left):
+    lost = [name for name in left if name.startswith("prompt_learner/")]
+    if run.epochs and not lost:
         log.warning("%s: tested again with its best prompt", run.folder)
         return Action.RETEST
     log.warning("%s: run again from the start", run.folder)

@@ -1,7 +1,5 @@
 """The keys of the plugins and trainers, and their defaults."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +21,8 @@ PROJECTIONS = {
 # keys, or the beginnings of keys, of prompts that several trainers share; `reads` of a
 # trainer names those that it reads
 SHARED_KEYS = (
-    "TRAINER.MVLPT.COOP.",
-    "TRAINER.MVLPT.VPT.",
-    "TRAINER.MVLPT.PROJECT_",
-    "TRAINER.MVLPT.COCOOP.",
-    "TRAINER.COCOOP.",
-    "TRAINER.COOP.",
+    *("TRAINER.MVLPT.COOP.", "TRAINER.MVLPT.VPT.", "TRAINER.MVLPT.PROJECT_"),
+    *("TRAINER.MVLPT.COCOOP.", "TRAINER.COCOOP.", "TRAINER.COOP."),
 )
 # of the reference, which reads them as little
 UNREAD_OF_REFERENCE = ("TRAINER.MVLPT.VPT.CSC", "TRAINER.MVLPT.VPT.CTX_INIT")
@@ -75,8 +69,9 @@ def declared_keys(cls: type) -> dict[str, tuple[object, str]]:
 
 
 def reads(cls: type, key: str) -> bool | None:
-    """Return True if a trainer reads a key, of its own or shared; None if it does not
-    tell: it states `reads = (KEY, ...)`, keys or their beginnings.
+    """Return True if a trainer reads a key of its own or one that several trainers
+    share, None if it does not state `reads = (KEY, ...)`, keys or their beginnings,
+    beside the `make_prompt` that reads them.
     """
     if key in declared_keys(cls):
         return True
@@ -102,4 +97,5 @@ def all_task_names(cfg: CfgNode) -> list[str]:
 
 def split_names(text: str) -> list[str]:
     """Return comma-separated names."""
-    return list(filter(None, map(str.strip, text.split(","))))
+    names = map(str.strip, text.split(","))
+    return list(filter(None, names))

@@ -1,5 +1,6 @@
 """The runs of an experiment: one, or a source prompt and targets adapted from it."""
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,9 +14,6 @@ from .config import RunOptions, trainer_class, with_overrides
 from .run import Run
 from .settings import split_names, task_names
 from .value_checks import multitask_advice
-
-# scored beside the prompt of a target
-REFERENCES = ("zero_shot", "zero_shot_one_template", "source")
 
 
 @dataclass(frozen=True)
@@ -38,16 +36,15 @@ def plan(cfg: CfgNode, options: RunOptions, whole_suite: bool = False) -> Experi
     names = task_names(cfg)
     groups = read_groups(options.groups, names, split_names(cfg.MULTITASK.SOURCE))
     sources = _sources(cfg, options, whole_suite)
-    trains = (
-        cls.learns
-        and cfg.DATASET.NUM_SHOTS != 0
-        and not (options.eval_only or options.no_train)
-    )
-    if trains and not (sources or options.model_dir):
-        _check_anchor(cfg)
-    tasks = [*sources, *names]
-    for related in groups.values():
-        tasks += related
+    only_evaluates = options.eval_only or options.no_train
+    trains = cls.learns and cfg.DATASET.NUM_SHOTS != 0 and not only_evaluates
+    to = cfg.TRAINER.ANCHOR.TO
+    is_fresh = not (sources or options.model_dir)
+    if trains and is_fresh and to in ("source", "both"):
+        raise ValueError(
+            f"TRAINER.ANCHOR.TO is {to!r}, but there is no source prompt: use --source or --model-dir, or zero_shot"
+        )
+    tasks = [*sources, *names, *itertools.chain(*groups.values())]
     start = {"start": options.model_dir, "load_epoch": options.load_epoch}
     shared = {"resume": options.resume, "track": options.track}
     settings = {"trains": trains, "fresh": options.no_train, **shared}
@@ -81,18 +78,9 @@ def _sources(cfg: CfgNode, options: RunOptions, whole_suite: bool) -> list[str]:
             )
         return []
     learns_source = cls.multitask and cls.learns and not options.model_dir
-    if whole_suite and not sources and learns_source:
-        return [spec.task for spec in pocket.SOURCES]
+    if whole_suite and learns_source:
+        return sources or [spec.task for spec in pocket.SOURCES]
     return sources
-
-
-def _check_anchor(cfg: CfgNode) -> None:
-    """Raise ValueError if a prompt is to stay near a source prompt, as it has none."""
-    to = cfg.TRAINER.ANCHOR.TO
-    if to in ("source", "both"):
-        raise ValueError(
-            f"TRAINER.ANCHOR.TO is {to!r}, but there is no source prompt: use --source or --model-dir, or zero_shot"
-        )
 
 
 def _one_by_one(
@@ -100,7 +88,8 @@ def _one_by_one(
 ) -> bool:
     """Return True if each task has its own run."""
     several = whole_suite or (len(names) > 1 and not cls.multitask)
-    return (cls.learns and several) or (Path(model_dir) / "adapt").is_dir()
+    adapted = Path(model_dir, "adapt")
+    return (cls.learns and several) or adapted.is_dir()
 
 
 def read_groups(
@@ -122,7 +111,8 @@ def read_groups(
             raise ValueError(
                 f"--groups: {file} must map {target} to a list of tasks, not to {related!r}"
             )
-        named[known.get(target, target)] = [known.get(name, name) for name in related]
+        full_name = known.get(target, target)
+        named[full_name] = [known.get(name, name) for name in related]
     unknown = [str(target) for target in named if target not in targets]
     if unknown:
         raise ValueError(
@@ -166,7 +156,8 @@ def target_runs(
     """
     runs = []
     for target in targets:
-        group = [name for name in groups.get(target, []) if name != target]
+        related = groups.get(target, [])
+        group = [name for name in related if name != target]
         label = task_name(target)
         stage = with_overrides(
             cfg,
@@ -176,10 +167,9 @@ def target_runs(
             OUTPUT_DIR=str(Path(cfg.OUTPUT_DIR) / "adapt" / label),
             MULTITASK__SOURCE="",
         )
-        folder = start
-        adapted = Path(start) / "adapt" / label
-        if start and not trains and adapted.is_dir():
-            folder = str(adapted)
-        common = {"trains": trains, "references": REFERENCES, **settings}
-        runs.append(Run(stage, folder, **common))
+        adapted = Path(start, "adapt", label)
+        has_own = start and not trains and adapted.is_dir()
+        folder = str(adapted) if has_own else start
+        settings["references"] = ("zero_shot", "zero_shot_one_template", "source")
+        runs.append(Run(stage, folder, trains=trains, **settings))
     return runs

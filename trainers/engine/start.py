@@ -1,19 +1,15 @@
-"""The prompt that a run starts from: the settings of its training are taken from it,
-and it is loaded strictly.
+"""The prompt that a run starts from, which is loaded strictly.
 
-A run's checkpoint and its prompts.safetensors hold a record: the prompt's
-configuration, its backbone with a fingerprint of the weights, and the preprocessing. A
-configuration key that is not given follows the record; one that is given and
-contradicts it is an error. Runs of earlier versions lack parts of it; their config.yaml
-has the keys.
+Its files hold a record: the prompt's configuration, its backbone with a fingerprint of
+the weights, and the preprocessing. A configuration key that is not given follows the
+record; one that is given and contradicts it is an error. Runs of earlier versions lack
+parts of it; their config.yaml has the keys.
 """
-
-from __future__ import annotations
 
 import logging
 import os
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,12 +26,13 @@ from toolkit.common.structured import read_json
 from toolkit.common.text import naming
 from trainers.features.builders import preprocessing_of
 
-from .config import load, trainer_class
+from .config import RunOptions, load, trainer_class
 from .config_values import as_list, flatten, set_value
 from .context import PromptSetup
 from .settings import PROJECTIONS, TABLES, declared_keys, merged, reads
 
 log = logging.getLogger(__name__)
+Keys = dict[str, Any]  # of a configuration, with their values
 
 POSITION = "TRAINER.MVLPT.COOP.CLASS_TOKEN_POSITION"
 THETA = "TRAINER.MVLPT.PROJECT_METHOD"
@@ -43,46 +40,31 @@ _CROP_KEYS = ("DATASET.CENTER_CROP", "INPUT.FROM_BACKBONE")
 _PIXEL_KEYS = ("SIZE", "PIXEL_MEAN", "PIXEL_STD", "INTERPOLATION")
 PREPROCESSING_KEYS = (*_CROP_KEYS, *(f"INPUT.{name}" for name in _PIXEL_KEYS))
 INTERPOLATE = "TEST.INTERPOLATE"
-_INITIAL_WORDS = ".CTX_INIT"  # the end of keys whose words give a context its length
 # the last part of a method's key -> the name in the configuration of its prompt
 _CONFIG_NAMES: dict[str, str] = TABLES["of_prompts"]
 PROMPT_KEYS = (
-    *_CONFIG_NAMES,
-    *("CTX_INIT", "CSC", "CLASS_TOKEN_POSITION", "DEEP", "PROJECT"),
+    *(*_CONFIG_NAMES, "CSC", "CLASS_TOKEN_POSITION", "DEEP", "PROJECT"),
     *("PROJECT_METHOD", "PROJECT_DIM", "PROJECT_HEADS", "PROJECT_LAYERS"),
 )  # the last parts of keys
 # beside checkpoints of a prompt with vectors of single classes: their names in order
 CLASSES = "classes.json"
-_NOT_IN_SHAPES = (
-    *(POSITION, THETA, "TRAINER.MVLPT.PROJECT_HEADS", INTERPOLATE),
-    *PREPROCESSING_KEYS,
-)
+_OF_METHODS = (POSITION, THETA, "TRAINER.MVLPT.PROJECT_HEADS", INTERPOLATE)
+_NOT_IN_SHAPES = (*_OF_METHODS, *PREPROCESSING_KEYS)
 # of a prompt's configuration: known from shapes, or for training
 _INITIAL = ("classes", "dropout", "patch_size", "init")
 
 
-@dataclass(frozen=True)
-class Start:
-    """A prompt that runs start from."""
-
-    checkpoint: Checkpoint  # its tensors
-    record: dict = field(default_factory=dict)  # in its files, see `prompt_record`
-    # configuration keys that it was trained with
-    keys: dict[str, Any] = field(default_factory=dict)
-
-
 def prompt_record(setup: PromptSetup) -> dict:
     """Return the metadata of a prompt beside its own configuration."""
-    node = setup.cfg.MODEL.BACKBONE
-    values = dict(flatten(setup.cfg))
-    words = _words_key(trainer_class(setup.cfg.TRAINER.NAME))
-    names = _preprocessing_keys(setup.cfg.INPUT.FROM_BACKBONE)
-    recorded = {name: values[name] for name in (*names, INTERPOLATE, words)}
+    cfg, node = setup.cfg, setup.cfg.MODEL.BACKBONE
+    method, values = cfg.TRAINER.NAME, dict(flatten(cfg))
+    names = [*_preprocessing_keys(cfg.INPUT.FROM_BACKBONE), INTERPOLATE]
+    names.append(_words_key(trainer_class(method)))
     return {
-        "method": setup.cfg.TRAINER.NAME,
+        "method": method,
         **setup.backbone.record(node.NAME, node.PRETRAINED),
         "preprocessing": preprocessing_record(setup),
-        "keys": recorded,
+        "keys": {name: values[name] for name in names},
     }
 
 
@@ -98,9 +80,8 @@ def preprocessing_record(setup: PromptSetup) -> dict:
 def recorded_backbone(
     directory: str, epoch: int | None, given: Collection[str]
 ) -> dict[str, str]:
-    """Return the keys of the backbone that are not given and that the prompt in a run's
-    folder names. Raises ValueError if it is a file or folder, whose place only the user
-    knows.
+    """Return the keys of the backbone, if not given, that a run's prompt names. Raises
+    ValueError if it is a file or folder, whose place only the user knows.
     """
     if "MODEL.BACKBONE.NAME" in given:
         return {}
@@ -124,88 +105,72 @@ def recorded_backbone(
     return found
 
 
-def follow(
-    cfg: CfgNode,
-    given: Collection[str] | None,
-    directory: str,
-    epoch: int | None = None,
-) -> tuple[CfgNode, list[str]]:
-    """Return the configuration with the keys that are not given as the prompt in a
-    run's folder needs them, and a line for the log about each that changed. given: keys
-    that are set; None: all. Raises ValueError naming a given key that contradicts the
-    prompt (`load_start` finds those that change shapes), or one that must be given.
+def follow(cfg: CfgNode, options: RunOptions) -> tuple[CfgNode, list[str]]:
+    """Return the configuration with the keys that are not given as the prompt in the
+    options' folder needs them, and a line for the log about each that changed. Raises
+    ValueError naming a key whose given value contradicts the prompt (`load_start` finds
+    those that change shapes), or that must be given as nothing tells its value.
     """
-    values = dict(flatten(cfg))
-    if given is None:
-        given = values.keys()
-    start = read_start(directory, epoch)
-    path = start.checkpoint.path
+    values, given = dict(flatten(cfg)), options.given
+    start = read_start(options.model_dir, options.load_epoch)
+    path = start.path
     changed = cfg.clone()
     changed.defrost()
     lines = []
     for key, value in _wanted_keys(cfg, given, start).items():
         if key not in values or as_list(values[key]) == as_list(value):
             continue
-        if key in given:
-            if key not in _NOT_IN_SHAPES:
-                continue
+        if key not in given:
+            set_value(changed, key, value, path)
+            lines.append(f"{key} {value}: taken from {os.path.relpath(path)}")
+        elif key in _NOT_IN_SHAPES:
             raise ValueError(
                 f"{path}: its prompt was trained with {key} {value}, but {values[key]} is given"
             )
-        set_value(changed, key, value, path)
-        lines.append(f"{key} {value}: taken from {os.path.relpath(path)}")
     changed.freeze()
-    known = start.record.get("config") or start.keys
-    if not known and not start.checkpoint.foreign:
+    record = start.record
+    if not (record.get("config") or record["keys"] or start.foreign):
         lines.append(
             f"{path} does not say what its prompt was trained with: the configuration is taken as it is"
         )
     return changed, lines
 
 
-def read_start(directory: str, epoch: int | None = None) -> Start:
-    """Return the prompt in a run's folder, of an experiment its first target's, with
-    all that its files say. Raises ValueError or FileNotFoundError.
+def read_start(directory: str, epoch: int | None) -> Checkpoint:
+    """Return the prompt in a run's folder, of an experiment its first target's. Its
+    record has all that the files say, see `prompt_record`; its "keys" may be those of
+    config.yaml, or none. Raises ValueError or FileNotFoundError.
     """
     folder = Path(directory)
     targets = sorted(folder.glob("adapt/*/prompt_learner"))
     if targets and not (folder / "prompt_learner").is_dir():
         folder = targets[0].parent
     checkpoint = read_checkpoint(checkpoint_path(folder, epoch))
-    if checkpoint.foreign:
-        return Start(checkpoint)
     record = checkpoint.record
-    if record:
+    if checkpoint.foreign:
+        record = {"keys": {}}
+    elif record:
         with naming(checkpoint.path):
             config = check_config(record["config"], checkpoint.state)
         record = record | {"config": config}
     elif (folder / "prompts.safetensors").is_file():
         prompt, metadata = load_prompts(folder / "prompts.safetensors")
         record = metadata | {"config": prompt.config()}
-    keys = record.get("keys")
-    if keys is None:
-        keys = _written_keys(folder / "config.yaml")
-    if not isinstance(keys, dict):
+    if record.get("keys") is None:
+        written = folder / "config.yaml"
+        keys = dict(flatten(load(written))) if written.is_file() else {}
+        keys.pop(INTERPOLATE, None)  # of a run, not of its prompt
+        record = record | {"keys": keys}
+    if not isinstance(record["keys"], dict):
         raise ValueError(f"{checkpoint.path}: its record 'keys' is no object")
-    return Start(checkpoint, record, keys)
+    return replace(checkpoint, record=record)
 
 
-def _written_keys(file: Path) -> dict[str, Any]:
-    """Return the keys of a run's config.yaml that a prompt needs, {} if there is none."""
-    if not file.is_file():
-        return {}
-    found = {}
-    for key, value in flatten(load(file)):
-        is_prompt = key.startswith("TRAINER.") and key.rpartition(".")[2] in PROMPT_KEYS
-        if is_prompt or key in PREPROCESSING_KEYS:
-            found[key] = value
-    return found
-
-
-def _wanted_keys(cfg: CfgNode, given: Collection[str], start: Start) -> dict[str, Any]:
+def _wanted_keys(cfg: CfgNode, given: Collection[str], start: Checkpoint) -> Keys:
     """Return the keys that a prompt was trained with and that count for it."""
     cls = trainer_class(cfg.TRAINER.NAME)
-    config, trained = start.record.get("config"), start.keys
+    config = start.record.get("config")
+    trained = start.record["keys"]
     names = _preprocessing_keys(trained.get("INPUT.FROM_BACKBONE", False))
     wanted = {key: trained[key] for key in names if key in trained}
     if config:
@@ -215,13 +180,16 @@ def _wanted_keys(cfg: CfgNode, given: Collection[str], start: Start) -> dict[str
     elif trained:
         wanted |= _shape_keys(start, cls)
     else:
-        wanted |= _foreign_keys(given, start.checkpoint, cls)
+        wanted |= _foreign_keys(given, start, cls)
     key = _words_key(cls)
     words = dict(flatten(cfg))[key]
     if key not in given and (config or trained):
-        words = wanted[key] = _initial_words(trained, key)
+        # it may have been another trainer's
+        others = [trained[name] for name in trained if name.endswith(".CTX_INIT")]
+        only = others[0] if len(others) == 1 else ""
+        words = wanted[key] = trained.get(key, only)
     if words:  # they give the length
-        wanted.pop(key.removesuffix(_INITIAL_WORDS) + ".N_CTX", None)
+        wanted.pop(key.replace(".CTX_INIT", ".N_CTX"), None)
     return wanted
 
 
@@ -229,45 +197,33 @@ def _preprocessing_keys(from_backbone: bool) -> tuple[str, ...]:
     return _CROP_KEYS if from_backbone else PREPROCESSING_KEYS
 
 
-def _shape_keys(start: Start, cls: type) -> dict[str, Any]:
+def _shape_keys(start: Checkpoint, cls: type) -> Keys:
     """Return those of a run's keys by which a trainer builds a prompt of its tensors."""
-    wanted = {}
-    for key, value in start.keys.items():
-        if not _is_words(key) and _counts(key, start.checkpoint.state, cls):
+    state, wanted = start.state, {}
+    for key, value in start.record["keys"].items():
+        group, _, name = key.rpartition(".")
+        if name not in PROMPT_KEYS or not group.startswith("TRAINER."):
+            continue
+        if group == "TRAINER.MVLPT.COOP":
+            counts = "ctx" in state or "text.ctx" in state
+        elif group == "TRAINER.MVLPT.VPT":
+            counts = "embeddings" in state or "visual.embeddings" in state
+        elif key.startswith("TRAINER.MVLPT.PROJECT_"):
+            counts = "text.ctx" in state
+        else:
+            counts = key in declared_keys(cls)
+        if counts:
             wanted[key] = value
     return wanted
 
 
 def _words_key(cls: type) -> str:
     """Return the key of the words that a trainer's text context starts from."""
-    declared = sorted(filter(_is_words, declared_keys(cls)))
-    return [*declared, "TRAINER.MVLPT.COOP" + _INITIAL_WORDS][0]
+    declared = [key for key in declared_keys(cls) if key.endswith(".CTX_INIT")]
+    return min(declared, default="TRAINER.MVLPT.COOP.CTX_INIT")
 
 
-def _is_words(key: str) -> bool:
-    return key.endswith(_INITIAL_WORDS)
-
-
-def _initial_words(keys: dict[str, Any], key: str) -> str:
-    """Return the words that a prompt started from; it may have been another trainer's."""
-    others = [words for other, words in keys.items() if _is_words(other)]
-    if key in keys:
-        return keys[key]
-    return others[0] if len(others) == 1 else ""
-
-
-def _counts(key: str, state: dict, cls: type) -> bool:
-    """Return True if a key of a run says how a prompt of these tensors is built."""
-    if key.startswith("TRAINER.MVLPT.COOP."):
-        return "ctx" in state or "text.ctx" in state
-    if key.startswith("TRAINER.MVLPT.VPT."):
-        return "embeddings" in state or "visual.embeddings" in state
-    if key.startswith("TRAINER.MVLPT.PROJECT_"):
-        return "text.ctx" in state
-    return key in declared_keys(cls)
-
-
-def _config_keys(config: dict, cls: type) -> dict[str, Any]:
+def _config_keys(config: dict, cls: type) -> Keys:
     """Return the keys by which a trainer builds the prompt of `prompt.config()`."""
     kind = config.get("kind")
     if kind == "text":
@@ -285,7 +241,8 @@ def _config_keys(config: dict, cls: type) -> dict[str, Any]:
     if kind == "unified":
         keys = _config_keys(config["text"], cls) | _config_keys(config["visual"], cls)
         theta = config["theta"]
-        (keys[THETA],) = (name for name, value in PROJECTIONS.items() if value == theta)
+        position = list(PROJECTIONS.values()).index(theta)
+        keys[THETA] = list(PROJECTIONS)[position]
         if theta != "identity":
             keys["TRAINER.MVLPT.PROJECT_DIM"] = config["dim"]
         if theta not in ("identity", "mlp"):
@@ -306,22 +263,17 @@ def _config_keys(config: dict, cls: type) -> dict[str, Any]:
     return keys
 
 
-def _foreign_keys(
-    given: Collection[str], checkpoint: Checkpoint, cls: type
-) -> dict[str, Any]:
+def _foreign_keys(given: Collection[str], checkpoint: Checkpoint, cls: type) -> Keys:
     """Return the keys that a checkpoint without a record implies; or ValueError."""
     checkpoint.prompt_state()  # raises for names of no prompt
-    keys = {}
-    if checkpoint.per_token:
-        keys[THETA] = "per-token"
+    keys = {THETA: "per-token"} if checkpoint.per_token else {}
     if "ctx" not in checkpoint.state or checkpoint.method in ("IVLP", "MaPLe"):
-        return keys
-    if checkpoint.position:
-        keys[POSITION] = checkpoint.position
         return keys
     # without, the prompt does not fit, which its shapes tell; or it is the method's
     needs_position = reads(cls, POSITION) is not False
-    if needs_position and POSITION not in {*given, *merged(cls, "defaults")}:
+    if checkpoint.position:
+        keys[POSITION] = checkpoint.position
+    elif needs_position and POSITION not in {*given, *merged(cls, "defaults")}:
         raise ValueError(
             f"{checkpoint.path}: neither its tensors nor its folder's name tell where the class name is: set {POSITION} "
             "to front, middle or end, as it was in training"
@@ -330,20 +282,22 @@ def _foreign_keys(
 
 
 def load_start(
-    prompt: Prompt, setup: PromptSetup, directory: str, epoch: int | None = None
+    prompt: Prompt, setup: PromptSetup, directory: str, epoch: int | None
 ) -> list[str]:
-    """Load the best, else the last, prompt in a run's folder (ours, the reference's or
-    CoOp's), or that of `epoch`, into `prompt`; return warnings about it. Raises
-    FileNotFoundError, or ValueError if it does not fit or is of another backbone.
+    """Load the prompt in a run's folder into `prompt`; return warnings about it. The
+    folder may be the reference's or CoOp's. Loaded is the best prompt, the last one if
+    no best was kept, or that of `epoch`. Raises ValueError if it does not fit or was
+    trained on another backbone, and FileNotFoundError.
     """
-    start = read_start(directory, epoch)
-    checkpoint, path = start.checkpoint, start.checkpoint.path
+    checkpoint = read_start(directory, epoch)
+    path, record = checkpoint.path, checkpoint.record
     if check_fits(prompt, setup.backbone.clip).class_specific:
         check_class_list(directory, setup.tasks[0].classnames)
-    state, stored = checkpoint.prompt_state(), start.record.get("config") or {}
+    state = checkpoint.prompt_state()
+    stored = record.get("config") or {}
     warnings = []
     if checkpoint.foreign:
-        warnings += _foreign_warnings(setup, prompt, checkpoint)
+        warnings = _foreign_warnings(setup, prompt, checkpoint)
     try:
         load_state(prompt, state)
         built = prompt.config()
@@ -354,11 +308,11 @@ def load_start(
         holds = checkpoint.describe()
         source = f"{path} holds {holds}" if holds else path
         raise ValueError(f"{source}: {error}") from None
-    setup.backbone.check_record(start.record, path)
+    setup.backbone.check_record(record, path)
     used = preprocessing_record(setup)
     if setup.cfg.DATASET.CENTER_CROP:
         del used["crop"]  # each task's own
-    other = differences(start.record.get("preprocessing") or {}, used)
+    other = differences(record.get("preprocessing") or {}, used)
     if other:
         raise ValueError(
             f"{path}: its prompt was trained with another preprocessing: {other}"
@@ -372,9 +326,7 @@ def load_start(
 def check_class_list(directory: str | Path, classnames: Sequence[str]) -> None:
     """Raise ValueError if a run's prompt holds vectors of other classes than these."""
     file = Path(directory) / "prompt_learner" / CLASSES
-    if not file.is_file():
-        return
-    known = read_json(file)
+    known = read_json(file) if file.is_file() else []
     if len(known) != len(classnames):
         return  # the shapes tell
     pairs = zip(classnames, known, strict=True)
@@ -402,9 +354,7 @@ def _check_settings(built: dict, stored: dict) -> None:
 def _foreign_warnings(
     setup: PromptSetup, prompt: Prompt, checkpoint: Checkpoint
 ) -> list[str]:
-    """Return warnings about settings that shapes do not show; raise ValueError if the
-    checkpoint was trained with another θ than the configuration's.
-    """
+    """Return warnings about what shapes do not show; or ValueError for another θ."""
     node, path = setup.cfg.TRAINER.MVLPT, checkpoint.path
     if checkpoint.per_token and getattr(prompt, "theta", "per-token") != "per-token":
         raise ValueError(

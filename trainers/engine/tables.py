@@ -1,7 +1,5 @@
 """Tables of a run: predictions, confusions, scores of classes; and those of TEST.*."""
 
-from __future__ import annotations
-
 import io
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence

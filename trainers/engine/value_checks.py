@@ -5,8 +5,6 @@ Another value than the default in a key that no trainer of a run reads, or such 
 given on a command line or in a plan, is an error, not silence.
 """
 
-from __future__ import annotations
-
 import math
 import sys
 from collections import Counter
@@ -15,7 +13,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dassl.config import get_cfg_default
 from dassl.data.datasets import DATASET_REGISTRY
 from dassl.data.transforms.transforms import AVAI_CHOICES
-from dassl.engine import TRAINER_REGISTRY
 from dassl.optim.optimizer import AVAI_OPTIMS
 from yacs.config import CfgNode
 
@@ -28,36 +25,24 @@ from toolkit.common.suggest import nearest
 from toolkit.common.text import naming
 from trainers.features.builders import preprocessing_of, training_transform
 
-from . import results
+from . import results, settings
 from .config import default_values, is_native, trainer_class, without_alias
 from .config_values import as_list, flatten
 from .context import PromptSetup
-from .settings import (
-    PROJECTIONS,
-    RANGES,
-    SHARED_KEYS,
-    TABLES,
-    declared_keys,
-    merged,
-    reads,
-    registered_trainers,
-    task_names,
-)
+from .settings import RANGES, TABLES, reads, registered_trainers, task_names
 
+Values = Mapping[str, object]  # key -> value
 MAX_SEED = 2**32 - 1  # of numpy
 MAX_SIDE = RANGES["INPUT.CUTOUT_LEN"][1]
-FROM_TO = "it is from {low} to {high}"
 # key -> another key, and the values of that with which it counts
 NEEDED = {
     "MULTITASK.TEMPERATURE": ("MULTITASK.MIXING", ("temperature",)),
     "TEST.HALF_WEIGHT_SHOTS": ("TEST.INTERPOLATE", ("shots", "val")),
 }
-# of the reference, which tell which file is which split: nothing reads them
-UNREAD = ("DATASET.VAL_SET", "DATASET.TRAIN_SET", "DATASET.TEST_SET")
 SPLITS = ("test", "val")
 CHOICES = {
     "TRAINER.MVLPT.PREC": ("fp32", "fp16", "bf16", "amp"),
-    "TRAINER.MVLPT.PROJECT_METHOD": tuple(PROJECTIONS),
+    "TRAINER.MVLPT.PROJECT_METHOD": tuple(settings.PROJECTIONS),
     "TRAINER.MVLPT.COOP.CLASS_TOKEN_POSITION": ("front", "middle", "end"),
     "TRAINER.ANCHOR.TO": ("zero_shot", "source", "both"),
     "TRAINER.ANCHOR.TEMPLATES": ("task", "imagenet"),
@@ -76,30 +61,30 @@ CHOICES = {
 
 
 def check(cfg: CfgNode, multitask: bool) -> None:
-    """Raise ValueError with all that is wrong in the configuration alone, a line each.
-    multitask: the trainer learns several tasks at a time.
-    """
-    issues = [
-        *_wrong_choices(cfg),
-        *_wrong_numbers(cfg),
+    """Raise ValueError with all that is wrong in the configuration alone, a line each."""
+    values, defaults = dict(flatten(cfg)), default_values()
+    issues = []
+    # the reference tells by them which file is which split
+    for key in ("DATASET.VAL_SET", "DATASET.TRAIN_SET", "DATASET.TEST_SET"):
+        if values[key] != defaults[key]:
+            issues.append(
+                f"{key} is {values[key]!r}, but nothing reads it: leave it at {defaults[key]!r}"
+            )
+    for key, choices in CHOICES.items():
+        issues += choice(key, values[key], choices)
+    issues += [
+        *_wrong_numbers(cfg, values),
         *_wrong_images(cfg.INPUT),
-        *_wrong_tasks(cfg, multitask),
-        *_wrong_contexts(cfg.TRAINER.MVLPT),
-        *_unread_keys(cfg),
-        *_idle_values(cfg),
+        *_wrong_tasks_and_contexts(cfg, multitask),
+        *_unread_keys(cfg, values),
     ]
+    for key, (other, wanted) in NEEDED.items():
+        if values[key] != defaults[key] and values[other] not in wanted:
+            issues.append(
+                f"{key} is {values[key]}, but {other} is {values[other]!r}: it counts with {' or '.join(wanted)}"
+            )
     if issues:
         raise ValueError("\n".join(issues))
-
-
-def _wrong_choices(cfg: CfgNode) -> Iterator[str]:
-    values = dict(flatten(cfg))
-    for key in UNREAD:
-        default = TABLES["defaults"][key]
-        if values[key] != default:
-            yield f"{key} is {values[key]!r}, but nothing reads it: leave it at {default!r}"
-    for key, choices in CHOICES.items():
-        yield from choice(key, values[key], choices)
 
 
 def choice(key: str, value: object, choices: Sequence[str]) -> list[str]:
@@ -110,13 +95,13 @@ def choice(key: str, value: object, choices: Sequence[str]) -> list[str]:
     return [f"{key} is {value!r}; it is one of {known}"]
 
 
-def _wrong_numbers(cfg: CfgNode) -> Iterator[str]:
+def _wrong_numbers(cfg: CfgNode, values: Values) -> Iterator[str]:
     yield from wrong_seed("SEED (--seed)", cfg.SEED)
     sampling = cfg.DATASET.RANDOM_SEED_SAMPLING
     if sampling != cfg.SEED:  # one flag sets both
         yield from wrong_seed("DATASET.RANDOM_SEED_SAMPLING", sampling)
-    declared = merged(trainer_class(cfg.TRAINER.NAME), "ranges")
-    yield from out_of_range(dict(flatten(cfg)), RANGES | declared)
+    declared = settings.merged(trainer_class(cfg.TRAINER.NAME), "ranges")
+    yield from out_of_range(values, RANGES | declared)
     optim = cfg.OPTIM
     if optim.SGD_NESTEROV and (optim.MOMENTUM == 0 or optim.SGD_DAMPNING != 0):
         yield "OPTIM.SGD_NESTEROV needs OPTIM.MOMENTUM above 0 and OPTIM.SGD_DAMPNING 0"
@@ -131,29 +116,25 @@ def wrong_seed(name: str, seed: int) -> Iterator[str]:
         yield f"{name} is {seed}; a seed is at most {MAX_SEED}"
 
 
-def out_of_range(
-    values: Mapping[str, object], ranges: Mapping[str, Sequence]
-) -> Iterator[str]:
+def out_of_range(values: Values, ranges: Mapping[str, Sequence]) -> Iterator[str]:
     """Yield a message for each number that is not in its range, as in `RANGES`."""
     for key, (low, high, *text) in ranges.items():
         if not low <= values[key] <= high:
-            reason = [*text, FROM_TO][0].format(low=low, high=high)
-            yield f"{key} is {values[key]}; {reason}"
+            reason = text[0] if text else "it is from {low} to {high}"
+            yield f"{key} is {values[key]}; {reason.format(low=low, high=high)}"
 
 
-def wrong_stepsize(optim: CfgNode) -> list[str]:
-    """Return a message if OPTIM.STEPSIZE does not fit the schedule."""
-    epochs = list(optim.STEPSIZE)
-    start = f"OPTIM.STEPSIZE is {optim.STEPSIZE}; "
+def wrong_stepsize(optim: CfgNode) -> Iterator[str]:
+    """Yield a message if OPTIM.STEPSIZE does not fit the schedule."""
+    epochs, reason = list(optim.STEPSIZE), ""
     if not epochs or not all(type(epoch) is int for epoch in epochs):
-        return [start + "it is a list of epochs, whole numbers"]
-    if min(epochs) >= 1:
-        return []
-    if optim.LR_SCHEDULER == "multi_step":
-        return [start + "multi_step needs the epochs of its steps, from 1"]
-    if epochs == [-1]:  # Dassl's default
-        return []
-    return [start + "epochs count from 1, and [-1] is OPTIM.MAX_EPOCH"]
+        reason = "it is a list of epochs, whole numbers"
+    elif min(epochs) < 1 and optim.LR_SCHEDULER == "multi_step":
+        reason = "multi_step needs the epochs of its steps, from 1"
+    elif min(epochs) < 1 and epochs != [-1]:  # Dassl's default
+        reason = "epochs count from 1, and [-1] is OPTIM.MAX_EPOCH"
+    if reason:
+        yield f"OPTIM.STEPSIZE is {optim.STEPSIZE}; {reason}"
 
 
 def _wrong_images(node: CfgNode) -> Iterator[str]:
@@ -192,13 +173,13 @@ def _are_numbers(values: Sequence[object], low: float, high: float) -> bool:
     return True
 
 
-def _wrong_tasks(cfg: CfgNode, multitask: bool) -> Iterator[str]:
-    names, trainer = task_names(cfg), cfg.TRAINER.NAME
+def _wrong_tasks_and_contexts(cfg: CfgNode, multitask: bool) -> Iterator[str]:
+    names, trainer, node = task_names(cfg), cfg.TRAINER.NAME, cfg.TRAINER.MVLPT
     if not names:
         yield "no task is given: use --dataset (DATASET.DATASET)"
     if len(names) > 1 and not multitask:
         yield f"{trainer} learns one task at a time, DATASET.DATASET names {len(names)}{multitask_advice(trainer)}"
-    if len(names) > 1 and cfg.TRAINER.MVLPT.COOP.CSC:
+    if len(names) > 1 and node.COOP.CSC:
         yield (
             "TRAINER.MVLPT.COOP.CSC: a class-specific context belongs to one task's classes, "
             "it can't serve several tasks"
@@ -209,17 +190,6 @@ def _wrong_tasks(cfg: CfgNode, multitask: bool) -> Iterator[str]:
             yield f"task {label} is given twice"
     evaluated = cfg.DATASET.MULTITASK_EVALKEY
     yield from choice("DATASET.MULTITASK_EVALKEY", evaluated, ("average", *labels))
-
-
-def multitask_advice(trainer: str) -> str:
-    """Return the end of a message: the trainer's multitask form, if there is one."""
-    form = f"M{trainer}"
-    if form in TRAINER_REGISTRY.registered_names():
-        return f"; use {form}"
-    return ""
-
-
-def _wrong_contexts(node: CfgNode) -> Iterator[str]:
     if node.VPT.PROJECT == 0:
         yield "TRAINER.MVLPT.VPT.PROJECT is 0; it is the width of the vectors, or -1 for that of the tower"
     if node.PROJECT_HEADS > 0 and node.PROJECT_DIM % node.PROJECT_HEADS:
@@ -233,34 +203,30 @@ def _wrong_contexts(node: CfgNode) -> Iterator[str]:
         yield "TRAINER.MVLPT.VPT.CTX_INIT: visual contexts can't start from words"
 
 
-def _unread_keys(cfg: CfgNode) -> Iterator[str]:
+def multitask_advice(trainer: str) -> str:
+    """Return the end of a message: the trainer's multitask form, if there is one."""
+    known = registered_trainers()
+    return f"; use M{trainer}" if f"M{trainer}" in known else ""
+
+
+def _unread_keys(cfg: CfgNode, values: Values) -> Iterator[str]:
     """Yield a message for each key of Dassl that is changed, but not read."""
+    trainer = cfg.TRAINER.NAME
     advice = dict(TABLES["unread"])
     if all(_is_ours(task) for task in task_names(cfg)):
         advice |= dict.fromkeys(TABLES["of_datasets"], "")
     for name, transforms in TABLES["of_transforms"].items():
         if not set(transforms).intersection(cfg.INPUT.TRANSFORMS):
             advice[name] = f"INPUT.TRANSFORMS has no {' or '.join(transforms)}"
-    values = dict(flatten(cfg))
     for key, default in flatten(get_cfg_default()):
         value = values.get(key, default)
-        name = _part(key, advice)
-        if name is None or as_list(value) == as_list(default):
+        if key == "TRAINER.NAME" or as_list(value) == as_list(default):
             continue
-        message = f"{key} is {value!r}, but {cfg.TRAINER.NAME} does not read it: leave it at {default!r}"
-        if advice.get(name):
-            message += f"; {advice[name]}"
-        yield message
-
-
-def _part(key: str, names: Iterable[str]) -> str | None:
-    """Return which of `names`, or "TRAINER.", makes a key of Dassl unread, if any."""
-    if key == "TRAINER.NAME":
-        return None
-    for name in ("TRAINER.", *names):
-        if key == name or (name.endswith((".", "_")) and key.startswith(name)):
-            return name
-    return None
+        for name in ("TRAINER.", *advice):
+            if key == name or (name.endswith((".", "_")) and key.startswith(name)):
+                reason = f"; {advice[name]}" if advice.get(name) else ""
+                yield f"{key} is {value!r}, but {trainer} does not read it: leave it at {default!r}{reason}"
+                break
 
 
 def _is_ours(task: str) -> bool:
@@ -270,28 +236,18 @@ def _is_ours(task: str) -> bool:
     return DATASET_REGISTRY.get(task).__module__.startswith("datasets.")
 
 
-def _idle_values(cfg: CfgNode) -> Iterator[str]:
-    """Yield a message for each value that counts only beside another key's."""
-    values, defaults = dict(flatten(cfg)), default_values()
-    for key, (other, wanted) in NEEDED.items():
-        if values[key] != defaults[key] and values[other] not in wanted:
-            yield f"{key} is {values[key]}, but {other} is {values[other]!r}: it counts with {' or '.join(wanted)}"
-
-
 def unread_pairs(cfg: CfgNode, given: Iterable[str]) -> list[str]:
     """Return the given keys of a configuration that only other trainers read. A shared
     key may be given at its default, as the reference's scripts do.
     """
     cls = trainer_class(cfg.TRAINER.NAME)
-    others: set[str] = set()
-    for other in registered_trainers().values():
-        others |= declared_keys(other).keys()
-    others -= declared_keys(cls).keys()
+    declared = map(settings.declared_keys, registered_trainers().values())
+    others = set().union(*declared).difference(settings.declared_keys(cls))
     values, defaults = dict(flatten(cfg)), default_values()
     unread = []
     for name in given:
         key = without_alias(name) if is_native(cls) else name
-        shared = key.startswith(SHARED_KEYS) and reads(cls, key) is False
+        shared = key.startswith(settings.SHARED_KEYS) and reads(cls, key) is False
         if key in others or (shared and values[key] != defaults[key]):
             unread.append(name)
     return unread
@@ -327,8 +283,8 @@ def check_images(setup: PromptSetup) -> None:
             f"INPUT: no transforms {', '.join(cfg.INPUT.TRANSFORMS)} with these values: {error}"
         ) from None
     for task in setup.tasks:
-        is_selected = cfg.DATASET.MULTITASK_EVALKEY in ("average", task.name)
-        if cfg.TEST.SPLIT == "val" and not task.val and is_selected:
+        is_scored = cfg.DATASET.MULTITASK_EVALKEY in ("average", task.name)
+        if cfg.TEST.SPLIT == "val" and not task.val and is_scored:
             raise ValueError(
                 f"TEST.SPLIT is val, but {task.name} has no validation images"
             )
