@@ -1,7 +1,5 @@
-"""Tasks: Dassl datasets that also say how they are labelled, prompted and scored.
-
-Every module and package in this folder may register datasets; to add one, drop a file
-in.
+"""Tasks: Dassl datasets that also say how they are labelled, prompted and scored. Every
+module and package in this folder may register datasets; to add one, drop a file in.
 """
 
 from __future__ import annotations

@@ -1,7 +1,5 @@
 """Tasks in CoOp's layout: a folder of images and a split file; CoOp's source sets but
-ImageNet.
-
-The sets are registered under CoOp's names with the metadata of
+ImageNet. The sets are registered under CoOp's names with the metadata of
 `catalog/coop_sets.yaml`.
 """
 

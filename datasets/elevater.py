@@ -1,8 +1,6 @@
 """Tasks in ELEVATER's layout: index files, a labelmap and zips in one folder; its 20
-sets and ImageNet-1K.
-
-The sets are registered under ELEVATER's names with the metadata of
-`catalog/elevater_sets.yaml`.
+sets and ImageNet-1K. The sets are registered under ELEVATER's names with the metadata
+of `catalog/elevater_sets.yaml`.
 """
 
 import os

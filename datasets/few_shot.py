@@ -1,9 +1,8 @@
 """Few-shot subsets: ELEVATER's rule image for image from two shots on, CoOp's number of
-images per class, and records of the sampled images.
-
-ELEVATER (Elevater_Toolkit_IC on vision-datasets 0.2.17) shuffles the training images
-with a private Mersenne Twister, walks them greedily until every class has its shots,
-and gives a fifth of each class to validation.
+images per class, and records of the sampled images. ELEVATER (Elevater_Toolkit_IC on
+vision-datasets 0.2.17) shuffles the training images with a private Mersenne Twister,
+walks them greedily until every class has its shots, and gives a fifth of each class to
+validation.
 """
 
 import json

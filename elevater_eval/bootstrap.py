@@ -1,9 +1,7 @@
 """The bootstrap over test images: how much a score, or a difference of scores, depends
-on the choice of images.
-
-A sample is a count for each image, (N,) integers that sum to N, so the costly steps of
-a metric (argmax, sorting) are done once for all samples. Samples depend only on the
-given generator.
+on the choice of images. A sample is a count for each image, (N,) integers that sum to
+N, so the costly steps of a metric (argmax, sorting) are done once for all samples.
+Samples depend only on the given generator.
 """
 
 import zlib

@@ -1,9 +1,7 @@
 """The four metrics of the ELEVATER benchmark, with the semantics of its toolkit; below
-them ``EXTRA`` ones for insight.
-
-Each takes ``targets`` and ``probabilities`` of shape (N, C) and returns a fraction in
-[0, 1] as a Python float. All input of ``np.asarray`` is accepted; a wrong shape, dtype
-or a NaN raises ``ValueError``.
+them ``EXTRA`` ones for insight. Each takes ``targets`` and ``probabilities`` of shape
+(N, C) and returns a fraction in [0, 1] as a Python float. All input of ``np.asarray``
+is accepted; a wrong shape, dtype or a NaN raises ``ValueError``.
 """
 
 import random

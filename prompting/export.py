@@ -1,7 +1,5 @@
 """A prompted CLIP with fixed classes as an ONNX model: normalised images in,
-probabilities out.
-
-Needs the packages onnx and onnxscript.
+probabilities out. Needs the packages onnx and onnxscript.
 """
 
 import json

@@ -1,8 +1,6 @@
 """Prompts on the Hugging Face Hub: prompts.safetensors and a model card that is
-generated from it.
-
-Only safetensors and text are exchanged, so that loading executes nothing. Needs the
-package huggingface_hub.
+generated from it. Only safetensors and text are exchanged, so that loading executes
+nothing. Needs the package huggingface_hub.
 """
 
 import json

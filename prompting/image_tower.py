@@ -1,7 +1,6 @@
-"""The forward pass of a vision transformer with prompt tokens.
-
-A tower is an open_clip `VisionTransformer` or a timm trunk in open_clip's `TimmModel`;
-both state the same facts, and `encode_prompted_images` asks for nothing else.
+"""The forward pass of a vision transformer with prompt tokens. A tower is an open_clip
+`VisionTransformer` or a timm trunk in open_clip's `TimmModel`; both state the same
+facts, and `encode_prompted_images` asks for nothing else.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """Prompt modules: they hold the learned tensors and make context vectors; the towers
-define the positions at which these enter CLIP.
-
-A new method is a subclass of `Prompt` with a `kind`, decorated with `@register`.
+define the positions at which these enter CLIP. A new method is a subclass of `Prompt`
+with a `kind`, decorated with `@register`.
 """
 
 import functools

@@ -1,5 +1,4 @@
 """The forward pass of CLIP's text tower over sequences that hold context vectors.
-
 Contexts are (layers, n_ctx, width), shared by all sequences, or (layers, B, n_ctx,
 width). The first layer enters with the tokens; each further one replaces its
 predecessor before its block, without positional embeddings.

@@ -1,9 +1,8 @@
-"""From class names to token sequences with free slots for context vectors.
-
-A sequence is [SOT], name and slots in the order that the position says, ".", [EOT]. The
-period follows any name; if the two merge into one token (a name that ends in
-punctuation), the name still covers as many tokens as alone. Some tokenizers have no SOT,
-and some drop the period.
+"""From class names to token sequences with free slots for context vectors. A sequence
+is [SOT], name and slots in the order that the position says, ".", [EOT]. The period
+follows any name; if the two merge into one token (a name that ends in punctuation), the
+name still covers as many tokens as alone. Some tokenizers have no SOT, and some drop
+the period.
 """
 
 from __future__ import annotations

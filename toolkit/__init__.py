@@ -1,7 +1,6 @@
-"""Makes ``import dassl`` work with or without an installed Dassl.
-
-Importing this package appends its own folder to the *end* of ``sys.path``: an installed
-Dassl is found first, otherwise the built-in one in ``toolkit/dassl``.
+"""Makes ``import dassl`` work with or without an installed Dassl. Importing this
+package appends its own folder to the *end* of ``sys.path``: an installed Dassl is found
+first, otherwise the built-in one in ``toolkit/dassl``.
 """
 
 import sys

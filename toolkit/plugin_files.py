@@ -1,9 +1,8 @@
-"""Imports of plugins: each folder of a user is a separate package.
-
-Its files import each other as they do in their own repository (`from trainers.coop
-import ...`, `from .oxford_pets import ...`, `from clip import clip`), whatever modules
-of these names there are elsewhere. Their classes replace those registered under the
-same name, and an error in one file of a folder stops only its users.
+"""Imports of plugins: each folder of a user is a separate package. Its files import
+each other as they do in their own repository (`from trainers.coop import ...`, `from
+.oxford_pets import ...`, `from clip import clip`), whatever modules of these names
+there are elsewhere. Their classes replace those registered under the same name, and an
+error in one file of a folder stops only its users.
 """
 
 import builtins

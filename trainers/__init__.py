@@ -1,5 +1,4 @@
 """Trainers, the Dassl plugins: each says which prompt is learned by how many tasks.
-
 Every module in this folder and in `methods/` may register trainers; to add one, drop a
 file in.
 """

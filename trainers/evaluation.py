@@ -98,8 +98,6 @@ class PromptEvaluator(TrainerX):
             run_dir.finish(self.output_dir, self.context.metadata)
         return distributed.from_main(lambda: self.records)
 
-    # -- checked without a trainer -------------------------------------------------------------------------------
-
     load_backbone = staticmethod(configured_backbone)
 
     @classmethod
@@ -139,8 +137,6 @@ class PromptEvaluator(TrainerX):
 
     def check_cfg(self, cfg) -> None:
         value_checks.check(cfg, self.multitask)
-
-    # -- build ---------------------------------------------------------------------------------------------------
 
     @classmethod
     def prompt_of(cls, setup: PromptSetup) -> Prompt | None:
@@ -205,8 +201,6 @@ class PromptEvaluator(TrainerX):
         if self.cfg.MODEL.COMPILE and self.model.has_visual_prompt:
             self.model.compile_image_tower()
         self.amp = self.store.settings.precision
-
-    # -- evaluation ----------------------------------------------------------------------------------------------
 
     def constant_features(self, split: str) -> LazyFeatures:
         """Return a split's features without a prompt; few-shot ones not in files."""
@@ -350,8 +344,6 @@ class PromptEvaluator(TrainerX):
         """Let the main process alone write curves."""
         if distributed.main():
             super().init_writer(log_dir)
-
-    # -- prompts in files ------------------------------------------------------------------------------------------
 
     def save_prompts(self, directory: str) -> None:
         """Write prompts.safetensors: the prompt, and the metadata for its use."""

@@ -1,9 +1,7 @@
 """Folders of images with a table as in Hugging Face's imagefolder: metadata.csv or
-.jsonl with file_name and a label.
-
-The table is beside the images, in each split's folder, or in the root; then the first
-folder of a path or a column `split` tells the split. Without either, the images are
-split as those of class folders are.
+.jsonl with file_name and a label. The table is beside the images, in each split's
+folder, or in the root; then the first folder of a path or a column `split` tells the
+split. Without either, the images are split as those of class folders are.
 """
 
 import json

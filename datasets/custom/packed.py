@@ -1,9 +1,8 @@
 """Webdataset shards and parquet files as tasks: their images are unpacked once into
-zips, which are read like any others.
-
-The zips are kept in data/packed of the project, or in the folder that MVLPT_PACKED
-names, each source's in a folder with an index.json, which records the source. The name
-of that folder changes with names, times and content of the source's files.
+zips, which are read like any others. The zips are kept in data/packed of the project,
+or in the folder that MVLPT_PACKED names, each source's in a folder with an index.json,
+which records the source. The name of that folder changes with names, times and content
+of the source's files.
 """
 
 import contextlib

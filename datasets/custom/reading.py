@@ -1,6 +1,5 @@
-"""Reading custom images: a folder of class folders, or a CSV.
-
-Both give rows; messages name the file and line.
+"""Reading custom images: a folder of class folders, or a CSV. Both give rows; messages
+name the file and line.
 """
 
 import functools

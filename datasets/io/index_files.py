@@ -1,8 +1,6 @@
 """ELEVATER's two index formats: IRIS text and COCO json. `read_*` stop at the first
-fault, `parse_*` report every one.
-
-Both give images in the order in which ELEVATER wants predictions: IRIS by line, COCO by
-ascending image id.
+fault, `parse_*` report every one. Both give images in the order in which ELEVATER wants
+predictions: IRIS by line, COCO by ascending image id.
 """
 
 import os

@@ -1,8 +1,6 @@
 """Write pocket tasks to disk in the layouts of the real suites: CoOp's split json,
-ELEVATER's index files and zips.
-
-A task's folder appears whole or not at all, and is written once: the same version gives
-the same files.
+ELEVATER's index files and zips. A task's folder appears whole or not at all, and is
+written once: the same version gives the same files.
 """
 
 import io

@@ -149,9 +149,6 @@ def _cache_path(name: str, folder: str) -> Path:
     return Path(home).expanduser().absolute() / "splits" / f"{name}-{digest}.json"
 
 
-# -- readers of raw annotations ----------------------------------------------------------------------------------
-
-
 def _folders(name: str, folder: str) -> Annotated:
     """Read a folder a class, in the order of their names; some are left out or renamed."""
     root = Path(folder, entry(name).image_dir)

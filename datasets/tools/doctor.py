@@ -1,6 +1,5 @@
-"""Examine the files of a set: missing, damaged and contradictory ones.
-
-Nothing is changed.
+"""Examine the files of a set: missing, damaged and contradictory ones. Nothing is
+changed.
 """
 
 from collections import Counter

@@ -1,8 +1,7 @@
 """The tensors of a TorchScript archive, such as OpenAI's, read without
-`torch.jit.load`, which runs code of the archive.
-
-An archive is a pickle of the modules' attributes, and the modules' classes as text, of
-which only the lists of parameters and buffers are read.
+`torch.jit.load`, which runs code of the archive. An archive is a pickle of the modules'
+attributes, and the modules' classes as text, of which only the lists of parameters and
+buffers are read.
 """
 
 import ast

@@ -1,9 +1,7 @@
 """Checkpoints of official implementations: `<run>/prompt_learner/model-best.pth.tar`,
-`model.pth.tar-<epoch>`.
-
-CoOp, CoCoOp (its context), KgCoOp, ProGrad, IVLP, MaPLe, PromptSRC and the reference
-MVLPT. They are dicts of state_dict, epoch and pickled objects; only tensors and plain
-values are read (`toolkit.common.unpickle`).
+`model.pth.tar-<epoch>`. CoOp, CoCoOp (its context), KgCoOp, ProGrad, IVLP, MaPLe,
+PromptSRC and the reference MVLPT. They are dicts of state_dict, epoch and pickled
+objects; only tensors and plain values are read (`toolkit.common.unpickle`).
 """
 
 import io

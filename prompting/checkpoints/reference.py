@@ -1,9 +1,7 @@
 """Prompts trained with the official implementations: their parameter names, and the
-module that a state dict implies.
-
-Of the reference MVLPT, CoOp, KgCoOp and ProGrad the vectors enter as `TextPrompt`,
-`VisualPrompt` or `UnifiedPrompt`; of IVLP and PromptSRC as `IVLPPrompt`; of MaPLe as
-`MaPLePrompt`.
+module that a state dict implies. Of the reference MVLPT, CoOp, KgCoOp and ProGrad the
+vectors enter as `TextPrompt`, `VisualPrompt` or `UnifiedPrompt`; of IVLP and PromptSRC
+as `IVLPPrompt`; of MaPLe as `MaPLePrompt`.
 """
 
 import itertools

@@ -1,8 +1,7 @@
-"""The service's routes: POST /predict, GET /classes, /health and the page at /.
-
-Only uploads are read; no URL is fetched. Images are decoded and scored one after
-another, in a thread, so that requests take turns image by image and the memory is that
-of one image.
+"""The service's routes: POST /predict, GET /classes, /health and the page at /. Only
+uploads are read; no URL is fetched. Images are decoded and scored one after another, in
+a thread, so that requests take turns image by image and the memory is that of one
+image.
 """
 
 import asyncio

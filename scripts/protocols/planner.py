@@ -102,8 +102,6 @@ class ProtocolPlanner:
                 runs[seed, task] = self._trained(run, task)
         return found
 
-    # -- jobs ----------------------------------------------------------------------------------------------------------
-
     def _trained(self, run: Training, task: str, alone: bool = False) -> str:
         """Plan a set's prompt; a multitask one starts from all sets' unless `alone`."""
         settings = self._settings(run, task)

@@ -165,9 +165,6 @@ def published_values(suite: str, backbone: str) -> Published:
     return found
 
 
-# -- files ---------------------------------------------------------------------------------------------------------
-
-
 def write_all(suite: Suite, planned: Sequence[Results], folder: Path) -> list[Table]:
     """Write the protocols' files in `folder`/tables, and return the tables."""
     out = folder / "tables"

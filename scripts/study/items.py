@@ -159,8 +159,6 @@ class _ItemPlanner(Planner):
                     runs = self._cross_task("MUPT", settings["shots"], **variant)
                     item.add(runs, key, str(value))
 
-    # -- their parts ---------------------------------------------------------------------------------------------------
-
     def _pairs(self) -> list[tuple[str, str]]:
         """Return (single-task method, multitask form) of those that have both."""
         singles = self.protocol.singles()

@@ -129,9 +129,6 @@ def _best_sources(names: Sequence[str], shares: dict[str, np.ndarray]) -> str:
     return markdown_table(rows, "l" * len(rows[0]))
 
 
-# -- the page ----------------------------------------------------------------------------------------------------------
-
-
 def write_page(
     page: Path,
     protocol: Protocol,

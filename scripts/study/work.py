@@ -178,9 +178,6 @@ def _transfer(job: Job, place: Place) -> None:
             write_text(out / f"groups_{order}{size}.yaml", text)
 
 
-# -- jobs of trainers that were written for Dassl alone ------------------------------------------------------------------
-
-
 def execute_dassl(run) -> None:
     """Train and test, or only test `run.start`, as `trainers.engine.external` does; its
     lines go to log.txt in the run's folder. A record gets the score of plain CLIP

@@ -112,9 +112,6 @@ def read_source(file: Path) -> str:
     return file.read_text(encoding="utf-8", errors="replace")
 
 
-# -- their flags -----------------------------------------------------------------------------------------------------
-
-
 def add_flags(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> None:
     """Add the flags that the scripts of --import have and `parser` lacks."""
     first = argparse.ArgumentParser(

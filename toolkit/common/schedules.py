@@ -1,6 +1,5 @@
-"""Learning-rate schedules, stepped once an epoch, with warm-up.
-
-A schedule's ``state_dict`` holds plain values only, so a checkpoint loads with
+"""Learning-rate schedules, stepped once an epoch, with warm-up. A schedule's
+``state_dict`` holds plain values only, so a checkpoint loads with
 ``weights_only=True``; the state of a warm-up contains its successor's state, and the
 successor keeps driving the optimiser it was built with.
 """

@@ -1,5 +1,4 @@
 """Files written by `torch.save`, read without executing anything from their pickle.
-
 Tensors, plain containers, numbers and strings come back; every other object is an inert
 `Placeholder`, whatever it was pickled to do. Both of torch's formats are read: the zip
 archive (since torch 1.6) and the older stream.

@@ -1,5 +1,4 @@
 """One run by several processes of torchrun; nothing else knows `torch.distributed`.
-
 Each process takes its share of every training batch and of the images that are scored.
 All hold the same prompt and the same features, so that all decide alike; the main
 process alone writes files and logs. Without torchrun there is one process, and this
@@ -79,9 +78,6 @@ def main() -> bool:
     return _rank == 0
 
 
-# -- how a run ends --------------------------------------------------------------------------------------------------
-
-
 def failed(message: str, code: int) -> int:
     """Write `message` to stderr and return the exit code.
 
@@ -103,9 +99,6 @@ def failed(message: str, code: int) -> int:
         _console.flush()
     sys.stdout.flush()
     os._exit(code)  # without waiting for others, as the end of a process group does
-
-
-# -- agreement -------------------------------------------------------------------------------------------------------
 
 
 def barrier() -> None:
@@ -164,9 +157,6 @@ def same_randomness() -> None:
     torch.set_rng_state(from_main(torch.get_rng_state))
     if torch.cuda.is_available():
         torch.cuda.set_rng_state(from_main(torch.cuda.get_rng_state))
-
-
-# -- shares ----------------------------------------------------------------------------------------------------------
 
 
 def rows(total: int, step: int = 1, process: int | None = None) -> range:

@@ -1,6 +1,5 @@
-"""The flags of train.py: those of Dassl, of the reference, and ours.
-
-Neither torch nor Dassl is imported for them.
+"""The flags of train.py: those of Dassl, of the reference, and ours. Neither torch nor
+Dassl is imported for them.
 """
 
 import argparse

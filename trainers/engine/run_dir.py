@@ -191,9 +191,6 @@ def config_text(cfg) -> str:
     return without_local_paths(cfg).dump()
 
 
-# -- its manifest ----------------------------------------------------------------------------------------------------
-
-
 def read_manifest(folder: Path) -> manifest.Manifest | None:
     """Return a run's manifest, None if it is missing or damaged."""
     try:
@@ -244,9 +241,6 @@ def resumed_folder(cfg) -> str:
             f"--resume {folder} continues in that folder: leave --output-dir ({out}) out"
         )
     return str(folder)
-
-
-# -- who works in it -------------------------------------------------------------------------------------------------
 
 
 @contextlib.contextmanager
@@ -300,9 +294,6 @@ def replaced_on_success(folder: str, wanted: bool) -> Iterator[None]:
         aside.rename(path)
         raise
     shutil.rmtree(aside)
-
-
-# -- leftovers -------------------------------------------------------------------------------------------------------
 
 
 def remove_unfinished(folder: str | os.PathLike) -> None:

@@ -1,9 +1,8 @@
-"""The prompt that a run starts from, which is loaded strictly.
-
-Its files hold a record: the prompt's configuration, its backbone with a fingerprint of
-the weights, and the preprocessing. A configuration key that is not given follows the
-record; one that is given and contradicts it is an error. Runs of earlier versions lack
-parts of it; their config.yaml has the keys.
+"""The prompt that a run starts from, which is loaded strictly. Its files hold a record:
+the prompt's configuration, its backbone with a fingerprint of the weights, and the
+preprocessing. A configuration key that is not given follows the record; one that is
+given and contradicts it is an error. Runs of earlier versions lack parts of it; their
+config.yaml has the keys.
 """
 
 import logging

@@ -92,9 +92,6 @@ def write_csv(path: Path, lines: Iterable[Sequence]) -> None:
     write_bytes(path, csv_text(rows).encode("utf-8", "backslashreplace"))
 
 
-# -- their content ---------------------------------------------------------------------------------------------------
-
-
 def six_decimals(probabilities: Tensor) -> np.ndarray:
     """Return probabilities as a prediction file has them."""
     return np.round(probabilities.numpy().astype(np.float64), 6)
@@ -154,9 +151,6 @@ def confusion(truth: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndar
     """Return counts (C, C): rows by true label, columns by predicted label."""
     cells = truth * classes + predicted
     return np.bincount(cells, minlength=classes * classes).reshape(classes, classes)
-
-
-# -- TEST.PER_CLASS_RESULT and TEST.COMPUTE_CMAT ---------------------------------------------------------------------
 
 
 def asked_for(cfg, task: Task, targets: Tensor, probabilities: Tensor) -> dict:

@@ -1,8 +1,7 @@
 """Checks before anything is built: of a configuration's values and keys, reported
-together, and against its backbone and tasks.
-
-Another value than the default in a key that no trainer of a run reads, or such a key
-given on a command line or in a plan, is an error, not silence.
+together, and against its backbone and tasks. Another value than the default in a key
+that no trainer of a run reads, or such a key given on a command line or in a plan, is
+an error, not silence.
 """
 
 import math

@@ -1,8 +1,7 @@
-"""Features of frozen image towers in files, shared by all runs on a machine.
-
-An entry is a float32 .npy array (N, d) followed by a SHA-256 of it and of the
-fingerprint of its source. It appears whole or not at all. A cache can be deleted at any
-time and changes no number.
+"""Features of frozen image towers in files, shared by all runs on a machine. An entry
+is a float32 .npy array (N, d) followed by a SHA-256 of it and of the fingerprint of its
+source. It appears whole or not at all. A cache can be deleted at any time and changes
+no number.
 """
 
 import hashlib

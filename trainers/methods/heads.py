@@ -1,8 +1,7 @@
-"""Heads on image features, baselines of prompts: LinearProbe, GDA and CLAP.
-
-Each is for the classes of one task and begins as zero-shot CLIP with the task's
-templates. Images are encoded once. Those of LinearProbe and GDA are not augmented: both
-are fitted to all images at once, as often as there are epochs.
+"""Heads on image features, baselines of prompts: LinearProbe, GDA and CLAP. Each is for
+the classes of one task and begins as zero-shot CLIP with the task's templates. Images
+are encoded once. Those of LinearProbe and GDA are not augmented: both are fitted to all
+images at once, as often as there are epochs.
 """
 
 import functools

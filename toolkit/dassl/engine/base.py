@@ -60,8 +60,6 @@ class TrainerBase:
                 )
         return names
 
-    # -- checkpoints ---------------------------------------------------------------------------------------------
-
     def save_model(
         self,
         epoch: int,
@@ -135,8 +133,6 @@ class TrainerBase:
             logger.info("Load %s to %s %s", path, name, shown)
             self._models[name].load_state_dict(checkpoint["state_dict"])
 
-    # -- tensorboard ---------------------------------------------------------------------------------------------
-
     def init_writer(self, log_dir: str) -> None:
         """Open a tensorboard writer; without the package only a warning is logged."""
         if self._writer is not None:
@@ -161,8 +157,6 @@ class TrainerBase:
         """Add a point to a curve; nothing happens without a writer."""
         if self._writer is not None:
             self._writer.add_scalar(tag, scalar_value, global_step)
-
-    # -- the loop and its hooks ----------------------------------------------------------------------------------
 
     def train(self, start_epoch: int, max_epoch: int) -> None:
         """Run all hooks; ``before_train`` may change the first epoch."""
@@ -211,8 +205,6 @@ class TrainerBase:
     def model_inference(self, input: Tensor) -> Tensor:
         """Return the scores (B, C) of a test batch."""
         raise NotImplementedError
-
-    # -- the parts of a step -------------------------------------------------------------------------------------
 
     def set_model_mode(self, mode: str = "train", names: Names = None) -> None:
         """Switch models to "train", "test" or "eval", or raise KeyError."""

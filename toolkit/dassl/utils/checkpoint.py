@@ -1,8 +1,7 @@
-"""Checkpoints of plain values and tensors.
-
-A model's folder holds ``model.pth.tar-<epochs>`` (regular), perhaps
-``model-best.pth.tar``, and the file ``checkpoint`` with one line: the name of the last
-regular file, from which a run continues.
+"""Checkpoints of plain values and tensors. A model's folder holds
+``model.pth.tar-<epochs>`` (regular), perhaps ``model-best.pth.tar``, and the file
+``checkpoint`` with one line: the name of the last regular file, from which a run
+continues.
 """
 
 import io
