@@ -164,9 +164,7 @@ def _write_split(
     entry: Entry, split: str, images: Iterable[PackedImage], work: Path
 ) -> Counter:
     """Write one index file, and add its images to its zip, which splits may share.
-
-    Returns:
-        label -> number of images, and the number of all images under -1
+    Return label -> number of images, and the number of all under -1.
     """
     zip_name = entry.split_zips[split]
     counts: Counter = Counter()

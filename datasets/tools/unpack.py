@@ -24,10 +24,7 @@ _DAMAGED = (*DAMAGED, tarfile.TarError, lzma.LZMAError)
 
 def check_form(path: Path, name: str, thorough: bool = True) -> None:
     """Raise ValueError if `path` is not a file called `name`: a damaged zip, tar or
-    json, or a web page.
-
-    Args:
-        thorough: read archives to their end, so that a damaged member is found.
+    json, or a web page. thorough: read archives to their end.
     """
     with open(path, "rb") as file:
         reason = no_data_reason(file.read(256))

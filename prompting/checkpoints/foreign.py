@@ -45,28 +45,16 @@ _WORDS = ("a", "photo", "of", "a")
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A checkpoint's prompt.
-
-    Attributes:
-        path: the file.
-        state: its tensors in float32, without frozen weights and those that depend on
-            class names.
-        foreign: True if the names are an official implementation's.
-        method: "KgCoOp", "IVLP" (and PromptSRC), "MaPLe" or "CoCoOp" if the names tell
-            it, else "".
-        fixed_words: words between the vectors and the class name.
-        epoch, val_result: as stored; None if they are missing or no numbers.
-        record: the entries that our runs store beside the tensors: the metadata of
-            prompts.safetensors, and the prompt's `config`; {} if there is none.
-    """
+    """A checkpoint's prompt."""
 
     path: str
-    state: dict[str, Tensor]
-    foreign: bool
-    method: str = ""
-    fixed_words: str = ""
-    epoch: int | None = None
+    state: dict[str, Tensor]  # float32, without frozen weights and those of class names
+    foreign: bool  # the names are an official implementation's
+    method: str = ""  # "KgCoOp", "IVLP" (and PromptSRC), "MaPLe" or "CoCoOp", if known
+    fixed_words: str = ""  # between the vectors and the class name
+    epoch: int | None = None  # as stored, as is the next
     val_result: float | None = None
+    # of our runs: the metadata of prompts.safetensors, and the prompt's `config`
     record: dict = field(default_factory=dict)
 
     def prompt_state(self) -> dict[str, Tensor]:

@@ -22,25 +22,15 @@ LONGEST_TRACE = 20_000  # characters of a traceback
 
 @dataclass(frozen=True)
 class Job:
-    """One piece of work.
+    """One piece of work."""
 
-    Attributes:
-        name: unique in a plan; also the job's folder below the output folder.
-        kind: for counts ("source", "adaptation", "transfer").
-        settings: everything that distinguishes it from other jobs; plain JSON data.
-        needs: names of the jobs whose results it reads.
-        weight: expected seconds on one core.
-        images: training images that it sees, over all epochs.
-        family: jobs whose weights err alike (a method's), for the time left.
-    """
-
-    name: str
-    kind: str
-    settings: dict = field(hash=False)
-    needs: tuple[str, ...] = ()
-    weight: float = 1.0
-    images: int = 0
-    family: str = ""
+    name: str  # unique in a plan; also the job's folder below the output folder
+    kind: str  # for counts ("source", "adaptation", "transfer")
+    settings: dict = field(hash=False)  # all that distinguishes it; plain JSON data
+    needs: tuple[str, ...] = ()  # names of the jobs whose results it reads
+    weight: float = 1.0  # expected seconds on one core
+    images: int = 0  # training images that it sees, over all epochs
+    family: str = ""  # jobs whose weights err alike (a method's), for the time left
 
 
 class Plan:
@@ -95,24 +85,15 @@ class Plan:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How one try of a job ended.
-
-    Attributes:
-        seconds: duration of the try.
-        error: why it failed, or "".
-        wrong: its input is wrong, so that another try would fail, too.
-        lost: its worker or node went away, which need not be the job's fault.
-        again: it will be tried again.
-        where: the node that it ran on, if there are several.
-    """
+    """How one try of a job ended."""
 
     job: Job
-    seconds: float
-    error: str = ""
-    wrong: bool = False
-    lost: bool = False
-    again: bool = False
-    where: str = ""
+    seconds: float  # duration of the try
+    error: str = ""  # why it failed
+    wrong: bool = False  # its input is wrong, so that another try would fail, too
+    lost: bool = False  # its worker or node went away; it need not be the job's fault
+    again: bool = False  # it will be tried again
+    where: str = ""  # the node that it ran on, if there are several
 
 
 def attempt(perform: Callable[[Job, object], None], place: object, job: Job) -> Outcome:

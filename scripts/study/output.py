@@ -42,11 +42,8 @@ def write_all(
     page: str = "",
     root: str = "",
 ) -> None:
-    """Write everything that the runs below `folder` tell into folder/tables.
-
-    Args:
-        page: also a Markdown file, with plots and numbers beside it in docs/study.
-        root: folder of the data sets.
+    """Write all that the runs below `folder` tell into folder/tables, and into `page`,
+    a Markdown file with plots and numbers in docs/study. root: of the data sets.
     """
     out = folder / "tables"
     compare = (protocol.suite, protocol.backbone) == ("paper", "ViT-B/16")

@@ -45,18 +45,13 @@ class Entry:
 
 @dataclass(frozen=True)
 class PlanFile:
-    """The content of a plan file.
-
-    Attributes:
-        resources: "cpus" and "gpus" of a cluster for each job, if given.
-        study: the given keys of a study, for `scripts.study`; empty if `entries` are.
-    """
+    """The content of a plan file."""
 
     root: str
     output_dir: str
-    resources: dict[str, float]
+    resources: dict[str, float]  # "cpus" and "gpus" of a cluster for each job, if given
     retries: int | None
-    study: dict[str, tuple | str]
+    study: dict[str, tuple | str]  # keys for `scripts.study`; empty if `entries` are
     entries: tuple[Entry, ...]
 
 

@@ -33,14 +33,11 @@ class Planner:
 
     A variant is given by keywords: length (context vectors), head, layer, width (of
     UPT's transformer), offsets (of classes), backbone.
-
-    Attributes:
-        label: in every name, if runs of several protocols are in one plan.
     """
 
     protocol: Protocol
     plan: Plan = field(default_factory=Plan)
-    label: str = ""
+    label: str = ""  # in every name, if runs of several protocols are in one plan
 
     def source(
         self, method: str, shots: int, seed: int, tasks: Sequence[str], **variant
@@ -153,13 +150,8 @@ def run_job(
     group: Group | None = None,
     tests: int = 1,
 ) -> Job:
-    """Return a run's job, with what it should cost.
-
-    Args:
-        settings: method, shots, seed, backbone and options.
-        stage: source, adaptation or evaluation.
-        start: the job whose prompt it starts from, or evaluates.
-        tests: how often it is tested.
+    """Return a run's job, with what it should cost. stage: source, adaptation or
+    evaluation. start: the job of its initial prompt. tests: how often it is tested.
     """
     method, shots, options = (settings[key] for key in ("method", "shots", "options"))
     settings = settings | {"stage": stage, "tasks": list(tasks), "start": start}
