@@ -33,15 +33,12 @@ class CoopTask(Task):
     Few-shot samples `cfg.DATASET.NUM_SHOTS` training images per class (-1: all; 0:
     none) and at most 4 for validation with `cfg.DATASET.RANDOM_SEED_SAMPLING`;
     `cfg.DATASET.SUBSAMPLE_CLASSES` then selects classes. Class names are the file's.
-
-    folder: below the data root. image_dir: in it, of the images. split_json: the split
-    file in it. test_only: there are no training images, whatever the shots.
     """
 
-    folder: str = ""
-    image_dir: str = ""
-    split_json: str = ""
-    test_only: bool = False
+    folder: str = ""  # the dataset's, below the data root
+    image_dir: str = ""  # the folder in it that paths are relative to
+    split_json: str = ""  # the split file in it
+    test_only: bool = False  # there are no training images, whatever the shots
 
     def __init__(self, cfg):
         shots = cfg.DATASET.NUM_SHOTS

@@ -28,17 +28,14 @@ class ElevaterTask(Task):
     Few-shot follows ELEVATER's rule: `cfg.DATASET.NUM_SHOTS` (-1: all; 0: none, and the
     training index is not read) and `cfg.DATASET.RANDOM_SEED_SAMPLING`; the official val
     split is not used. `cfg.DATASET.SUBSAMPLE_CLASSES` then selects classes.
-
-    root_folder: below the data root. format: "iris" or "coco". train_index, test_index:
-    files in it. labelmap: class names, one a line; only of IRIS, "" numbers the
-    classes. prompt_names: that replace those on disk, in label order.
     """
 
-    root_folder: str = ""
-    format: str = "iris"
+    root_folder: str = ""  # the dataset's, below the data root
+    format: str = "iris"  # or "coco"
     train_index: str = "train.txt"
     test_index: str = "test.txt"
-    labelmap: str = "labels.txt"
+    labelmap: str = "labels.txt"  # of IRIS, a class name a line; "" numbers the classes
+    # that replace those on disk, in label order
     prompt_names: Sequence[str] | None = None
 
     def __init__(self, cfg):
