@@ -247,12 +247,8 @@ def to_dict(table: Table) -> dict:
     for line in table.lines:
         cells = {}
         for column, cell in line.cells.items():
-            cells[column] = {
-                "mean": cell.mean,
-                "std": cell.std,
-                "values": cell.values,
-                "paper": cell.paper,
-            }
+            numbers = {"mean": cell.mean, "std": cell.std}
+            cells[column] = numbers | {"values": cell.values, "paper": cell.paper}
         row = {"labels": line.labels, "cells": cells}
         rows.append(row | {"scores": line.scores, "chosen": line.chosen})
     about = {"item": table.name, "title": table.title}
