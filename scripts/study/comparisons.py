@@ -146,6 +146,7 @@ def markdown(comparisons: Sequence[dict]) -> str:
 def write(comparisons: Sequence[dict], out: Path) -> None:
     """Write the comparisons as JSON and Markdown."""
     write_json(out / "comparisons.json", comparisons, indent=1)
-    no_tests = "Paired tests need two methods.\n"
-    text = markdown(comparisons) if comparisons else no_tests
+    text = "Paired tests need two methods.\n"
+    if comparisons:
+        text = markdown(comparisons)
     write_text(out / "comparisons.md", text)

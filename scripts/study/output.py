@@ -46,9 +46,7 @@ def write_all(
 ) -> None:
     """Write everything that the runs below `folder` tell into folder/tables.
 
-    Args:
-        page: also a Markdown file, with plots and numbers beside it in docs/study.
-        root: folder of the data sets.
+    page: also a Markdown file, with plots and numbers beside it in docs/study.
     """
     out = folder / "tables"
     compare = (protocol.suite, protocol.backbone) == ("paper", "ViT-B/16")

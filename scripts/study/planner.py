@@ -34,10 +34,8 @@ class Planner:
     """Adds runs to a plan; equal runs are one. Each method returns the job's name.
 
     A variant is given by keywords: length (context vectors), head, layer, width (of
-    UPT's transformer), offsets (of classes), backbone.
-
-    Attributes:
-        label: in every name, if runs of several protocols are in one plan.
+    UPT's transformer), offsets (of classes), backbone. `label` is in every name, if
+    runs of several protocols are in one plan.
     """
 
     protocol: Protocol
@@ -84,9 +82,8 @@ class Planner:
         return self.plan.add(run_job(name, settings, "evaluation", [task], trained))
 
     def transfer(self, method: str, shots: int, seed: int) -> str:
-        """Plan the scores of every target's own prompt on every target.
-
-        Prompts are learned without offsets of their task's classes.
+        """Plan the scores of every target's prompt, learned without offsets of its
+        classes, on every target.
         """
         targets = self.protocol.targets
         variant = {"offsets": False} if any_classes(method) else {}

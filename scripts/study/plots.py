@@ -188,24 +188,21 @@ def sizes(table: Table, costs: Sequence[dict], path: Path) -> None:
     size = (8.4, 3.6) if costs else (5, 3.6)
     columns = 2 if costs else 1
     with _figure(path, size, columns) as (_, axes):
-        _draw_accuracies(axes[0], table)
+        axis = axes[0]
+        backbones = list(_by_label(table, 0))
+        groups = _by_label(table, 1)
+        middle = (len(groups) - 1) / 2
+        for k, (method, lines) in enumerate(groups.items()):
+            shift = 0.13 * (k - middle)
+            positions = np.arange(len(lines)) + shift
+            _errorbar(axis, lines, positions, method)
+        axis.set_xticks(range(len(backbones)), backbones)
+        axis.set_xlim(-0.6, len(backbones) - 0.4)
+        axis.set_ylabel(_scale_label(table))
+        axis.legend(frameon=False, fontsize=7, ncols=2)
+        axis.set_title("accuracy of the models that were run", fontsize=9)
         if costs:
             _draw_costs(axes[1], costs)
-
-
-def _draw_accuracies(axis, table: Table) -> None:
-    backbones = list(_by_label(table, 0))
-    groups = _by_label(table, 1)
-    middle = (len(groups) - 1) / 2
-    for k, (method, lines) in enumerate(groups.items()):
-        shift = 0.13 * (k - middle)
-        positions = np.arange(len(lines)) + shift
-        _errorbar(axis, lines, positions, method)
-    axis.set_xticks(range(len(backbones)), backbones)
-    axis.set_xlim(-0.6, len(backbones) - 0.4)
-    axis.set_ylabel(_scale_label(table))
-    axis.legend(frameon=False, fontsize=7, ncols=2)
-    axis.set_title("accuracy of the models that were run", fontsize=9)
 
 
 def _draw_costs(axis, costs: Sequence[dict]) -> None:

@@ -14,7 +14,6 @@ FOLDER = Path(__file__).resolve().parents[2] / "configs" / "studies"
 # beside the paper's experiments on the pocket suite, on the same page
 BESIDE_POCKET = ("pocket_updates", "pocket_recipes")
 SUITES = ("pocket", *BESIDE_POCKET, "paper")
-TABLES = ("table1", "table2", "table3", "table4")
 # method -> the nodes of TRAINER.MVLPT that have its number of context vectors
 LENGTH_NODES = {"CoOp": ("COOP",), "VPT": ("VPT",), "UPT": ("COOP", "VPT")}
 KINDS = {
@@ -39,7 +38,8 @@ ITEM_KEYS = {
         "widths": kinds.WHOLES,
     },
 }  # of the other items: the number of shots alone
-ITEMS = (*TABLES, "figure1", "figure4", "figure5", "figure6")
+ITEMS = ("table1", "table2", "table3", "table4")
+ITEMS += ("figure1", "figure4", "figure5", "figure6")
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Protocol:
         lengths: single-task method -> context vectors in the backbone's recipe.
         options: configuration keys that differ from the backbone's recipe.
         items: table or figure -> its own settings.
-        methods: the trainers that are compared, by default the paper's.
+        methods: the trainers that are compared.
     """
 
     suite: str = ""

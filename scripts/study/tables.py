@@ -20,15 +20,12 @@ AVERAGE = "average"
 
 @dataclass(frozen=True)
 class Cell:
-    """One number of a table in percent: its values over seeds, and the paper's.
-
-    stated_mean: the mean, if it is not that of `values` (a harmonic mean of two means).
-    """
+    """One number of a table in percent: its values over seeds, and the paper's."""
 
     values: tuple[float, ...] = ()
     paper: float | None = None
     paper_std: float | None = None
-    stated_mean: float | None = None
+    stated_mean: float | None = None  # not that of `values` (H of two means)
 
     @property
     def mean(self) -> float | None:
@@ -85,10 +82,7 @@ class Table:
 
 
 def build(item: Item, folder: Path, compare: bool) -> Table:
-    """Return the item's table; missing runs leave gaps.
-
-    compare: put the paper's figures beside.
-    """
+    """Return the item's table, if wanted beside the paper's; missing runs leave gaps."""
     paper = paper_scores() if compare else {}
     about = (item.name, item.title, item.label_names, (AVERAGE, *item.tasks))
     table = Table(*about, [])
