@@ -136,9 +136,8 @@ def execute(
             took = f"{outcome.seconds:.1f} s{place}"
             log_file.write(f"{now} {outcome.job.name} {took} {state}\n")
             log_file.flush()
-            left = "?"
-            if trusted or clock.measured:
-                left = time_text(clock.seconds())
+            is_known = trusted or clock.measured
+            left = time_text(clock.seconds()) if is_known else "?"
             bar.n = len(plan) - len(clock.left)
             bar.set_postfix_str(f"{left} left, {outcome.job.name}")
 

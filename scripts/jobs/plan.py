@@ -33,11 +33,11 @@ class Job:
     family: str = ""  # jobs whose weights err alike (a method's), for the time left
 
 
+@dataclass(eq=False)
 class Plan:
     """Jobs in an order in which each comes after those that it needs."""
 
-    def __init__(self) -> None:
-        self.jobs: dict[str, Job] = {}
+    jobs: dict[str, Job] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.jobs)
@@ -55,10 +55,10 @@ class Plan:
                     f"job {job.name} needs {name}, which is not in the plan"
                 )
         known = self.jobs.setdefault(job.name, job)
+        old, new = known.settings, job.settings
         different = []
-        keys = known.settings.keys() | job.settings.keys()
-        for key in sorted(keys):
-            if known.settings.get(key) != job.settings.get(key):
+        for key in sorted({*old, *new}):
+            if old.get(key) != new.get(key):
                 different.append(key)
         if not different and known.needs != job.needs:
             different.append("needs")
@@ -169,14 +169,12 @@ class Clock:
         """Return the expected seconds until the last job ends."""
         total = 0.0
         for job in self.left.values():
-            total += job.weight * self._correction(job.family)
+            correction = 1.0
+            for key in (None, job.family):  # a family's own is better than that of all
+                if self.expected[key] > 0:
+                    correction = self.measured[key] / self.expected[key]
+            total += job.weight * correction
         return total / self.slots
-
-    def _correction(self, family: str) -> float:
-        for key in (family, None):
-            if self.expected[key] > 0:
-                return self.measured[key] / self.expected[key]
-        return 1.0
 
 
 def run_plan(
@@ -193,11 +191,17 @@ def run_plan(
     failure. report: called after each try. retries: of a job that failed; tries that
     were lost with their worker don't count, `MAX_LOSSES` of them are repeated.
     """
-    run = _PlanRun(plan, executor, report, retries)
+    clock = Clock(plan, executor.slots)
+    run = _PlanRun(plan, clock, report, retries)
+    weights = plan.chain_weights()
     run.reuse(finished)
     run.queue_ready_jobs()
     while run.waiting or run.running:
-        run.start_jobs()
+        run.clock.slots = executor.slots
+        run.waiting.sort(key=lambda job: -weights[job.name])
+        while run.waiting and run.running < run.clock.slots:
+            executor.submit(run.waiting.pop(0))
+            run.running += 1
         for outcome in executor.wait():
             run.job_ended(outcome)
         run.queue_ready_jobs()
@@ -209,7 +213,7 @@ class _PlanRun:
     """The state of `run_plan`."""
 
     plan: Plan
-    executor: Executor
+    clock: Clock
     report: Callable[[Outcome, Clock], None]
     retries: int
     result: Report = field(default_factory=Report)
@@ -219,8 +223,6 @@ class _PlanRun:
     failed_tries: Counter = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
-        self.clock = Clock(self.plan, self.executor.slots)
-        self.chain_weights = self.plan.chain_weights()
         needs = {job.name: job.needs for job in self.plan}
         self.graph = TopologicalSorter(needs)
         self.graph.prepare()
@@ -254,13 +256,6 @@ class _PlanRun:
                     self.waiting.append(job)
                 else:
                     self.graph.done(name)
-
-    def start_jobs(self) -> None:
-        self.clock.slots = self.executor.slots
-        self.waiting.sort(key=lambda job: -self.chain_weights[job.name])
-        while self.waiting and self.running < self.clock.slots:
-            self.executor.submit(self.waiting.pop(0))
-            self.running += 1
 
     def job_ended(self, outcome: Outcome) -> None:
         """Settle a job that has ended, or queue it again."""

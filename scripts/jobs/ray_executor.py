@@ -73,10 +73,10 @@ class Ray:
         nodes = self._nodes()
         if not any(self._jobs_that_fit(node) for node in nodes):
             self.ray.shutdown()
-            cpus_by_node = [node.get("CPU", 0) for node in nodes]
-            cpus = max(cpus_by_node, default=0)
-            gpus_by_node = [node.get("GPU", 0) for node in nodes]
-            gpus = max(gpus_by_node, default=0)
+            cpus = gpus = 0.0
+            for node in nodes:
+                cpus = max(cpus, node.get("CPU", 0))
+                gpus = max(gpus, node.get("GPU", 0))
             raise ValueError(
                 f"--cpus {self.cpus:g} --gpus {self.gpus:g}: a job fits on no node of the cluster; the most that one has "
                 f"is {cpus:g} CPUs and {gpus:g} GPUs"
@@ -272,10 +272,9 @@ def connect(address: str, environment: dict[str, str]) -> Any:
 def _environment(cpus: float) -> dict[str, str]:
     """Return the workers' variables: paths, their share of the cores, MVLPT_*."""
     values = {"PYTHONPATH": str(ROOT), "TQDM_DISABLE": "1"}
-    if os.environ.get("PYTHONPATH"):
-        values["PYTHONPATH"] += os.pathsep + os.environ["PYTHONPATH"]
-    threads = max(1, math.floor(cpus))
-    values["OMP_NUM_THREADS"] = str(threads)
+    if paths := os.environ.get("PYTHONPATH"):
+        values["PYTHONPATH"] += os.pathsep + paths
+    values["OMP_NUM_THREADS"] = str(max(1, math.floor(cpus)))
     for name, value in os.environ.items():
         if name.startswith("MVLPT_"):
             values[name] = value

@@ -90,20 +90,17 @@ def describe(known: Protocol, plan: Plan, items: Sequence[Item]) -> list[str]:
         "",
         f"{'':<10}{'source prompts':>15}{'adaptations':>13}{'transfers':>11}{'million images':>16}",
     ]
-    for item in items:
-        part, _ = plan_items(known, [item.name])
-        lines.append(_count_line(item.name, part))
-    lines.append(_count_line("together", plan))
+    parts = {item.name: plan_items(known, [item.name])[0] for item in items}
+    for name, part in (parts | {"together": plan}).items():
+        counts = part.counts()
+        images = sum(job.images for job in part) / 1e6
+        lines.append(
+            f"{name:<10}{counts['source']:>15,}{counts['adaptation']:>13,}{counts['transfer']:>11,}{images:>16,.2f}"
+        )
     without = [name for name in known.singles() if not methods.leaves_prompt(name)]
     if without and any(item.name == "figure4" for item in items):
         lines.append(f"figure4 is without {', '.join(without)}: {NO_PROMPT}")
     return lines
-
-
-def _count_line(name: str, plan: Plan) -> str:
-    counts = plan.counts()
-    images = sum(job.images for job in plan) / 1e6
-    return f"{name:<10}{counts['source']:>15,}{counts['adaptation']:>13,}{counts['transfer']:>11,}{images:>16,.2f}"
 
 
 def run(args: argparse.Namespace) -> int:

@@ -22,8 +22,6 @@ log = logging.getLogger(__name__)
 RUN_START = 0.3
 UNKNOWN_CLASSES = 10
 UNKNOWN_TEST_IMAGES = 100  # of each class
-
-
 # of measured steps: context vectors by method
 VECTORS = {"CoOp": 16, "VPT": 16, "UPT": 4}
 BATCH, CLASSES, STEPS = 2, 10, 3
@@ -148,16 +146,12 @@ def _measure(backbone: str) -> list[dict]:
         prompt = steps.prompt_of(method, clip, n_ctx, "end")
         step = steps.our_step(clip, prompt, images, labels, names, nullcontext)
         counts = count_parameters(clip, prompt)
-        rows.append(
-            {
-                "backbone": backbone,
-                "method": method,
-                "parameters": counts["num_backbone_params"],
-                "trained": counts["num_trainable_params"],
-                "seconds_per_image": steps.seconds(step, STEPS, "cpu") / BATCH,
-                "batch": BATCH,
-                "classes": CLASSES,
-                "threads": torch.get_num_threads(),
-            }
-        )
+        row = {"backbone": backbone, "method": method}
+        row["parameters"] = counts["num_backbone_params"]
+        row["trained"] = counts["num_trainable_params"]
+        seconds = steps.seconds(step, STEPS, "cpu")
+        row["seconds_per_image"] = seconds / BATCH
+        row |= {"batch": BATCH, "classes": CLASSES}
+        row["threads"] = torch.get_num_threads()
+        rows.append(row)
     return rows

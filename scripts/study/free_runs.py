@@ -21,7 +21,6 @@ from .protocol import Protocol
 
 log = logging.getLogger(__name__)
 
-LABELS = ("runs", "method", "shots")
 BEST = "best by validation"
 
 
@@ -34,7 +33,9 @@ def plan_entries(entries: Sequence[Entry]) -> tuple[Plan, list[Item]]:
     items: dict[tuple, Item] = {}
     grids = [expand(entry) for entry in entries]
     has_grid = any(len(grid) > 1 for grid in grids)
-    labels = (*LABELS, "setting") if has_grid else LABELS
+    labels: tuple[str, ...] = ("runs", "method", "shots")
+    if has_grid:
+        labels += ("setting",)
     for entry, grid in zip(entries, grids, strict=True):
         targets = tuple(map(datasets.task_name, entry.targets))
         empty = Item(entry.backbone, "", labels, targets)

@@ -30,7 +30,8 @@ def _learns(trainer: type) -> bool:
     if is_native(trainer):
         return trainer.learns
     for name in ("forward_backward", "run_epoch", "train"):
-        if getattr(trainer, name, None) is not getattr(TrainerX, name):
+        inherited = getattr(TrainerX, name)
+        if getattr(trainer, name, None) is not inherited:
             return True
     return False
 

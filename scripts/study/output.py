@@ -47,6 +47,7 @@ def write_all(
     """
     out = folder / "tables"
     compare = (protocol.suite, protocol.backbone) == ("paper", "ViT-B/16")
+    drawings = {"figure5": plots.lengths, "figure6": plots.variations}
     built = []
     for item in items:
         if item.matrices:
@@ -55,22 +56,17 @@ def write_all(
             table = tables.build(item, folder, compare)
             built.append(table)
             tables.write(table, out)
-            _plot(protocol, table, out)
+            path = out / f"{table.name}.png"
+            if table.name == "figure1":
+                backbones = protocol.items["figure1"]["cost"]
+                rows = costs.measured(backbones, out / "sizes.json")
+                plots.sizes(table, rows, path)
+            else:
+                drawings.get(table.name, plots.dots)(table, path)
     if found := comparisons.of_tables(built):
         comparisons.write(found, out)
     if page:
         write_page(Path(page), protocol, items, built, out)
-
-
-def _plot(protocol: Protocol, table: tables.Table, out: Path) -> None:
-    path = out / f"{table.name}.png"
-    if table.name == "figure1":
-        backbones = protocol.items["figure1"]["cost"]
-        rows = costs.measured(backbones, out / "sizes.json")
-        plots.sizes(table, rows, path)
-        return
-    drawings = {"figure5": plots.lengths, "figure6": plots.variations}
-    drawings.get(table.name, plots.dots)(table, path)
 
 
 def _write_transfer(item: Item, folder: Path, out: Path, root: str) -> None:
@@ -86,7 +82,8 @@ def _write_transfer(item: Item, folder: Path, out: Path, root: str) -> None:
             continue
         by_seed = {seed: matrix.scores for seed, matrix in matrices.items()}
         scores = list(by_seed.values())
-        mean = Matrix.square(item.tasks, np.mean(scores, axis=0))
+        means = np.mean(scores, axis=0)
+        mean = Matrix.square(item.tasks, means)
         share = normalised(mean)
         write_matrix(out / f"{item.name}_{method}.csv", mean)
         write_matrix(out / f"{item.name}_{method}_normalised.csv", share)
@@ -179,20 +176,14 @@ def _item_part(item: Item, table: tables.Table | None, plot: Path, out: Path) ->
     if item.name in ("table2", "table3", "figure4"):
         parts += [CHOSEN_ON_TEST, ""]
     if table:
-        parts += [
-            tables.markdown(table, [tables.AVERAGE]),
-            "<details><summary>Every task</summary>",
-            "",
-            tables.markdown(table),
-            "</details>",
-        ]
+        head = "<details><summary>Every task</summary>"
+        average = tables.markdown(table, [tables.AVERAGE])
+        every = tables.markdown(table)
+        parts += [average, head, "", every, "</details>"]
     else:
-        parts += [
-            _read(out / f"{item.name}.md"),
-            "What predicts transfer (rank correlation with a target's column):",
-            "",
-            _read(out / "predictors.md"),
-        ]
+        head = "What predicts transfer (rank correlation with a target's column):"
+        scores = _read(out / f"{item.name}.md")
+        parts += [scores, head, "", _read(out / "predictors.md")]
     return "\n".join(parts)
 
 

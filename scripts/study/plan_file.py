@@ -73,14 +73,19 @@ def read(path: Path) -> PlanFile:
             text = "is a study's; with runs it belongs in each of them"
             raise top.get(key).error(text)
         entries = _entries(top.get("runs"))
-    return PlanFile(
-        root=top.get("root", "").folder(),
-        output_dir=top.get("output_dir").folder() or str(Path("output") / path.stem),
-        resources=_resources(top.get("resources", {})),
-        retries=top.get("retries").optional_number(),
-        study=study,
-        entries=entries,
-    )
+    root = top.get("root", "").folder()
+    default = str(Path("output") / path.stem)
+    output_dir = top.get("output_dir").folder() or default
+    resources = top.get("resources", {})
+    resources.check_keys(("cpus", "gpus"))
+    for key, amount in resources.value.items():
+        if type(amount) not in (int, float):
+            raise resources.get(key).error(f"is a number, not {amount!r}")
+    retries = top.get("retries")
+    if retries.value is not None and not is_whole(retries.value, 0):
+        raise retries.error(f"is a whole number from 0, not {retries.value!r}")
+    about = (root, output_dir, resources.value, retries.value)
+    return PlanFile(*about, study, entries)
 
 
 def _study_value(key: str, value: _Value) -> tuple | str:
@@ -91,14 +96,6 @@ def _study_value(key: str, value: _Value) -> tuple | str:
     if key == "items":
         return value.choices(("all", *ITEMS))
     return value.word()
-
-
-def _resources(value: _Value) -> dict[str, float]:
-    value.check_keys(("cpus", "gpus"))
-    for key, amount in value.value.items():
-        if isinstance(amount, bool) or not isinstance(amount, (int, float)):
-            raise value.get(key).error(f"is a number, not {amount!r}")
-    return value.value
 
 
 def _entries(runs: _Value) -> tuple[Entry, ...]:
@@ -191,11 +188,6 @@ class _Value:
         if self.value in ("", None):
             return ""
         return str(Path(self.word()).expanduser())
-
-    def optional_number(self) -> int | None:
-        if self.value is not None and not is_whole(self.value, 0):
-            raise self.error(f"is a whole number from 0, not {self.value!r}")
-        return self.value
 
     def several(self) -> list:
         """Return one value or a list of different ones, as a list."""

@@ -1,7 +1,7 @@
 """Runs as jobs: names and inputs of source prompts, adaptations and transfers."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -85,17 +85,15 @@ class Planner:
         targets = self.protocol.targets
         variant = {"offsets": False} if any_classes(method) else {}
         settings, label = self._settings(method, shots, seed, variant)
-        prompts = [
-            self.adapt(method, shots, seed, target, **variant) for target in targets
-        ]
+        prompts = []
+        for target in targets:
+            prompts.append(self.adapt(method, shots, seed, target, **variant))
         settings |= {"stage": "transfer", "tasks": list(targets)}
         settings["prompts"] = prompts
         name = "transfer/" + label.removeprefix("runs/")
         seconds = costs.transfer_seconds(method, targets)
-        needs = tuple(prompts)
-        return self.plan.add(
-            Job(name, "transfer", settings, needs, seconds, family="transfer")
-        )
+        about = (tuple(prompts), seconds, 0, "transfer")
+        return self.plan.add(Job(name, "transfer", settings, *about))
 
     def _source_set(self, tasks: tuple[str, ...]) -> str:
         protocol = self.protocol
@@ -121,24 +119,23 @@ class Planner:
         if backbone != self.protocol.backbone:
             name += "_" + backbone.replace("/", "-")
         options = dict(self.protocol.options)
+        single = single_form(method)
+        keys: Iterable[str]
         for key, value in variant.items():
-            keys, default = self._varied_keys(key, single_form(method))
+            if key == "length":
+                keys = [f"TRAINER.MVLPT.{node}.N_CTX" for node in LENGTH_NODES[single]]
+                default = self.protocol.lengths[single]
+            elif key == "offsets":
+                keys, default = any_classes(single), True
+            else:
+                node, default = PROJECTION[key]
+                keys = [f"TRAINER.MVLPT.PROJECT_{node}"]
             if value != default:
                 name += f"_{key}{value}"
                 options |= dict.fromkeys(keys, value)
         settings = {"method": method, "shots": shots, "seed": seed}
         settings |= {"backbone": backbone, "options": options}
         return settings, f"{name}_{shots}shots_seed{seed}"
-
-    def _varied_keys(self, name: str, single: str) -> tuple[list[str], int]:
-        """Return the configuration keys of a variant, and their value in the recipe."""
-        if name == "length":
-            keys = [f"TRAINER.MVLPT.{node}.N_CTX" for node in LENGTH_NODES[single]]
-            return keys, self.protocol.lengths[single]
-        if name == "offsets":
-            return list(any_classes(single)), True
-        key, default = PROJECTION[name]
-        return [f"TRAINER.MVLPT.PROJECT_{key}"], default
 
 
 def run_job(
@@ -176,5 +173,5 @@ def run_job(
 def digest(*parts: object) -> str:
     """Return six hexadecimal digits that distinguish lists of names or settings."""
     text = "\n".join(map(str, parts))
-    fingerprint = hashlib.sha256(text.encode()).hexdigest()
-    return fingerprint[:6]
+    fingerprint = hashlib.sha256(text.encode())
+    return fingerprint.hexdigest()[:6]

@@ -81,9 +81,9 @@ def dots(table: Table, path: Path) -> None:
         label = f"{_scale_label(table)}, ± standard deviation over seeds"
         axis.set_xlabel(label, fontsize=8)
         if np.isfinite(means).any():
-            low, high = np.nanmin(means), np.nanmax(means)
-            right = min(100, high + 3)
-            axis.set_xlim(max(0, low - 5), right)
+            left = max(0, np.nanmin(means) - 5)
+            right = min(100, np.nanmax(means) + 3)
+            axis.set_xlim(left, right)
         handles, labels = axis.get_legend_handles_labels()
         if handles:
             axis.legend(handles[:1], labels[:1], frameon=False, fontsize=8)
@@ -126,7 +126,8 @@ def dumbbells(
             axis.plot(start, k, zorder=2, **hollow)
             axis.plot(end, k, "o", color=colour, ms=7, zorder=3)
             gain = f"{round(end - start):+d}"
-            _note(axis, gain, (max(start, end), k), 8, 9)
+            right = max(start, end)
+            _note(axis, gain, (right, k), 8, 9)
         worse = f"more than {POINT:g} point worse"
         axis.plot([], [], label="zero-shot", **hollow)
         axis.plot([], [], "o", color=BETTER, ms=7, label="adapted")
@@ -184,24 +185,21 @@ def sizes(table: Table, costs: Sequence[dict], path: Path) -> None:
     size = (8.4, 3.6) if costs else (5, 3.6)
     columns = 2 if costs else 1
     with _figure(path, size, columns) as (_, axes):
-        _draw_accuracies(axes[0], table)
+        axis = axes[0]
+        backbones = list(_by_label(table, 0))
+        groups = _by_label(table, 1)
+        middle = (len(groups) - 1) / 2
+        for k, (method, lines) in enumerate(groups.items()):
+            shift = 0.13 * (k - middle)
+            positions = np.arange(len(lines)) + shift
+            _errorbar(axis, lines, positions, method)
+        axis.set_xticks(range(len(backbones)), backbones)
+        axis.set_xlim(-0.6, len(backbones) - 0.4)
+        axis.set_ylabel(_scale_label(table))
+        axis.legend(frameon=False, fontsize=7, ncols=2)
+        axis.set_title("accuracy of the models that were run", fontsize=9)
         if costs:
             _draw_costs(axes[1], costs)
-
-
-def _draw_accuracies(axis, table: Table) -> None:
-    backbones = list(_by_label(table, 0))
-    groups = _by_label(table, 1)
-    for k, (method, lines) in enumerate(groups.items()):
-        middle = (len(groups) - 1) / 2
-        shift = 0.13 * (k - middle)
-        positions = np.arange(len(lines)) + shift
-        _errorbar(axis, lines, positions, method)
-    axis.set_xticks(range(len(backbones)), backbones)
-    axis.set_xlim(-0.6, len(backbones) - 0.4)
-    axis.set_ylabel(_scale_label(table))
-    axis.legend(frameon=False, fontsize=7, ncols=2)
-    axis.set_title("accuracy of the models that were run", fontsize=9)
 
 
 def _draw_costs(axis, costs: Sequence[dict]) -> None:

@@ -12,7 +12,6 @@ FOLDER = Path(__file__).resolve().parents[2] / "configs" / "studies"
 # beside the paper's experiments on the pocket suite, on the same page
 BESIDE_POCKET = ("pocket_updates", "pocket_recipes")
 SUITES = ("pocket", *BESIDE_POCKET, "paper")
-TABLES = ("table1", "table2", "table3", "table4")
 # method -> the nodes of TRAINER.MVLPT that have its number of context vectors
 LENGTH_NODES = {"CoOp": ("COOP",), "VPT": ("VPT",), "UPT": ("COOP", "VPT")}
 KINDS = {
@@ -37,7 +36,8 @@ ITEM_KEYS = {
         "widths": kinds.WHOLES,
     },
 }  # of the other items: the number of shots alone
-ITEMS = (*TABLES, "figure1", "figure4", "figure5", "figure6")
+ITEMS = ("table1", "table2", "table3", "table4")
+ITEMS += ("figure1", "figure4", "figure5", "figure6")
 
 
 @dataclass(frozen=True)

@@ -18,14 +18,12 @@ AVERAGE = "average"
 
 @dataclass(frozen=True)
 class Cell:
-    """One number of a table in percent: its values over seeds, and the paper's.
-    stated_mean: the mean, if it is not that of `values` (a harmonic mean of two means).
-    """
+    """One number of a table in percent: its values over seeds, and the paper's."""
 
     values: tuple[float, ...] = ()
     paper: float | None = None
     paper_std: float | None = None
-    stated_mean: float | None = None
+    stated_mean: float | None = None  # not that of `values` (H of two means)
 
     @property
     def mean(self) -> float | None:
@@ -81,9 +79,7 @@ class Table:
 
 
 def build(item: Item, folder: Path, compare: bool) -> Table:
-    """Return the item's table; missing runs leave gaps. compare: put the paper's
-    figures beside.
-    """
+    """Return the item's table, if wanted beside the paper's; missing runs leave gaps."""
     paper = paper_scores() if compare else {}
     about = (item.name, item.title, item.label_names, (AVERAGE, *item.tasks))
     table = Table(*about, [])
@@ -242,12 +238,8 @@ def to_dict(table: Table) -> dict:
     for line in table.lines:
         cells = {}
         for column, cell in line.cells.items():
-            cells[column] = {
-                "mean": cell.mean,
-                "std": cell.std,
-                "values": cell.values,
-                "paper": cell.paper,
-            }
+            numbers = {"mean": cell.mean, "std": cell.std}
+            cells[column] = numbers | {"values": cell.values, "paper": cell.paper}
         row = {"labels": line.labels, "cells": cells}
         rows.append(row | {"scores": line.scores, "chosen": line.chosen})
     about = {"item": table.name, "title": table.title}

@@ -92,8 +92,8 @@ def build_run(job: Job, place: Place):
 def group_of(group: dict, target: str, folder: Path) -> dict[str, list[str]]:
     """Return target -> the tasks it is grouped with, from the matrix of a transfer job."""
     matrix = read_square_matrix(folder / group["transfer"] / "scores.csv")
-    size = group["size"]
-    chosen = groups.choose(matrix, size, group["worst"])
+    size, worst = group["size"], group["worst"]
+    chosen = groups.choose(matrix, size, worst)
     return {target: chosen[target]}
 
 
@@ -145,16 +145,15 @@ def _fingerprint(key: tuple) -> str:
     from trainers.engine.config import settings
 
     text = json.dumps(settings(_configuration(*key)))
-    fingerprint = hashlib.sha256(text.encode()).hexdigest()
-    return fingerprint[:16]
+    fingerprint = hashlib.sha256(text.encode())
+    return fingerprint.hexdigest()[:16]
 
 
 def _done(job: Job) -> dict:
     """Return a finished job as plain data, as JSON gives it back."""
     fingerprint = _fingerprint(_configuration_key(job.settings))
-    return json.loads(
-        json.dumps({"settings": job.settings, "configuration": fingerprint})
-    )
+    done = {"settings": job.settings, "configuration": fingerprint}
+    return json.loads(json.dumps(done))
 
 
 def _transfer(job: Job, place: Place) -> None:
