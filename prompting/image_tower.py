@@ -26,7 +26,7 @@ class ClipTower:
     """The facts of an open_clip `VisionTransformer`.
 
     unsupported_reason: why it takes no prompt tokens; "" if it does, and only then the
-    others are defined. patch_size: in pixels. prefix_tokens: the number of class and
+    others are defined. norm_first: before the first block. patch_size: in pixels. prefix_tokens: the number of class and
     register tokens before the patches. recomputes: its blocks run under activation
     checkpointing.
     """
@@ -45,6 +45,7 @@ class ClipTower:
                 "this VisionTransformer does not read its result from the class token"
             )
         else:
+            self.norm_first: nn.Module = visual.ln_pre
             self.width: int = visual.conv1.out_channels
             self.layers = len(visual.transformer.resblocks)
             self.patch_size: int = visual.conv1.kernel_size[0]
@@ -59,10 +60,6 @@ class ClipTower:
         cls = visual.ln_pre(visual.class_embedding + position[0])
         cls = cls.to(patches.dtype).expand(images.shape[0], 1, -1)
         return torch.cat([cls, patches], dim=1)
-
-    def norm_first(self, tokens: Tensor) -> Tensor:
-        """Return tokens after the norm before the first block."""
-        return self.visual.ln_pre(tokens)
 
     def blocks(self, n_ctx: int) -> list[Callable[[Tensor], Tensor]]:
         """Return the blocks for sequences with n_ctx tokens after the prefix."""
@@ -93,6 +90,7 @@ class TimmTower:
         self.unsupported_reason = _unsupported_reason(visual)
         self._rotation: Tensor | None = None
         if not self.unsupported_reason:
+            self.norm_first: nn.Module = self.trunk.norm_pre
             self.width: int = self.trunk.embed_dim
             self.layers = len(self.trunk.blocks)
             self.patch_size: int = self.trunk.patch_embed.feat_ratio()
@@ -106,14 +104,14 @@ class TimmTower:
             x, self._rotation = x
         return trunk.norm_pre(x)
 
-    def norm_first(self, tokens: Tensor) -> Tensor:
-        return self.trunk.norm_pre(tokens)
-
     def blocks(self, n_ctx: int) -> list[Callable[[Tensor], Tensor]]:
         """Return the blocks; rotary positions leave the n_ctx tokens as they are."""
         if self._rotation is None:
             return list(self.trunk.blocks)
-        rotation = _with_unrotated(self._rotation, n_ctx)
+        sines, cosines = self._rotation.chunk(2, -1)
+        before = (0, 0, n_ctx, 0)
+        parts = [pad(sines, before), pad(cosines, before, value=1.0)]
+        rotation = torch.cat(parts, dim=-1)
         return [partial(block, rope=rotation) for block in self.trunk.blocks]
 
     def pool(self, x: Tensor) -> Tensor:
@@ -188,15 +186,6 @@ def _run_block(
     else:
         q, k, v = qkv(block, x)
     return attention_output_and_mlp(block, x, scaled_dot_product_attention(q, k, v))
-
-
-def _with_unrotated(rotation: Tensor, n_ctx: int) -> Tensor:
-    """Return sines and cosines behind those of n_ctx tokens without a position."""
-    sines, cosines = rotation.chunk(2, -1)
-    before = (0, 0, n_ctx, 0)
-    sines = pad(sines, before)
-    cosines = pad(cosines, before, value=1.0)
-    return torch.cat([sines, cosines], dim=-1)
 
 
 def _unsupported_reason(visual: TimmModel) -> str:
