@@ -85,17 +85,29 @@ class TimmTower:
     """
 
     def __init__(self, visual: TimmModel) -> None:
-        self.visual = visual
-        self.trunk = visual.trunk
-        self.unsupported_reason = _unsupported_reason(visual)
+        from timm.models.eva import Eva
+        from timm.models.vision_transformer import VisionTransformer
+
+        trunk = visual.trunk
+        self.visual, self.trunk = visual, trunk
+        self.unsupported_reason = ""
         self._rotation: Tensor | None = None
-        if not self.unsupported_reason:
-            self.norm_first: nn.Module = self.trunk.norm_pre
-            self.width: int = self.trunk.embed_dim
-            self.layers = len(self.trunk.blocks)
-            self.patch_size: int = self.trunk.patch_embed.feat_ratio()
-            self.prefix_tokens: int = self.trunk.num_prefix_tokens
-            self.recomputes: bool = self.trunk.grad_checkpointing
+        # a subclass may compute something else
+        if type(trunk) not in (VisionTransformer, Eva):
+            self.unsupported_reason = (
+                f"this image tower is timm's {type(trunk).__name__}"
+            )
+        elif getattr(trunk, "rope_mixed", False):
+            self.unsupported_reason = "this image tower of timm has rotary positions of its own in every block"
+        elif trunk.attn_pool is None and trunk.global_pool != "token":
+            self.unsupported_reason = "this image tower of timm reads its result neither from a class token nor by attention"
+        else:
+            self.norm_first: nn.Module = trunk.norm_pre
+            self.width: int = trunk.embed_dim
+            self.layers = len(trunk.blocks)
+            self.patch_size: int = trunk.patch_embed.feat_ratio()
+            self.prefix_tokens: int = trunk.num_prefix_tokens
+            self.recomputes: bool = trunk.grad_checkpointing
 
     def embed(self, images: Tensor) -> Tensor:
         trunk = self.trunk
@@ -186,18 +198,3 @@ def _run_block(
     else:
         q, k, v = qkv(block, x)
     return attention_output_and_mlp(block, x, scaled_dot_product_attention(q, k, v))
-
-
-def _unsupported_reason(visual: TimmModel) -> str:
-    from timm.models.eva import Eva
-    from timm.models.vision_transformer import VisionTransformer
-
-    trunk = visual.trunk
-    # a subclass may compute something else
-    if type(trunk) not in (VisionTransformer, Eva):
-        return f"this image tower is timm's {type(trunk).__name__}"
-    if getattr(trunk, "rope_mixed", False):
-        return "this image tower of timm has rotary positions of its own in every block"
-    if trunk.attn_pool is None and trunk.global_pool != "token":
-        return "this image tower of timm reads its result neither from a class token nor by attention"
-    return ""

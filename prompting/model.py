@@ -134,11 +134,9 @@ class PromptedCLIP(nn.Module):
             features, others = self.encode_image_parts(images, contexts)
             weight = contexts.insertion.weight
             return weight * features + (1 - weight) * others
-        tokens = given(contexts.visual)
-        before_norm = self.prompt.visual_before_norm
-        features = unit(
-            self._encode_prompted_images(self.clip.visual, images, tokens, before_norm)
-        )
+        prompt = given(contexts.visual), self.prompt.visual_before_norm
+        encoded = self._encode_prompted_images(self.clip.visual, images, *prompt)
+        features = unit(encoded)
         if contexts.weight == 1:
             return features
         with torch.no_grad():
@@ -302,9 +300,7 @@ class PromptedCLIP(nn.Module):
         for number, batch in enumerate(batches):
             if many and number % 4 == 0:
                 release_free_memory()
-            contexts = text
-            if text.dim() == 4:
-                contexts = text[:, batch.rows]
+            contexts = text[:, batch.rows] if text.dim() == 4 else text
             replaced = class_vectors
             if class_vectors is not None:
                 replaced = class_vectors[0], class_vectors[1][batch.rows]

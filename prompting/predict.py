@@ -7,7 +7,6 @@ predictor.predict(["a.jpg", "b.jpg"])  # [[("cat", 0.97), ("dog", 0.03)], ...]
 
 from __future__ import annotations
 
-import itertools
 import logging
 import os
 from collections import deque
@@ -100,9 +99,8 @@ class Predictor:
             raise ValueError(
                 f"the prompt was learned on {self.preprocessing.size} pixels; {backbone.name} takes {default.size}"
             )
-        other = differences(
-            self.preprocessing.record(self.mode), default.record(self.mode)
-        )
+        own = self.preprocessing.record(self.mode)
+        other = differences(own, default.record(self.mode))
         if other:
             logger.warning(
                 "the prompt was learned with another preprocessing than %s's, and keeps it: %s",
@@ -161,9 +159,8 @@ class Predictor:
         class_features = self.class_features(classes, task)
         parts = [torch.empty(0, len(class_features))]
         for pixels in self.prepared(images, batch_size, errors):
-            image_features = self.model.encode_images(
-                pixels.to(class_features.device), self._contexts
-            )
+            pixels = pixels.to(class_features.device)
+            image_features = self.model.encode_images(pixels, self._contexts)
             logits = self.model.logits(image_features, class_features)
             parts.append(logits.float().softmax(1).cpu())
         return torch.cat(parts)
@@ -185,13 +182,9 @@ class Predictor:
             rows = rows.to(device)
 
         def encode() -> Tensor:
-            return self.model.encode_classes(
-                names,
-                self.templates(task),
-                self._contexts,
-                rows,
-                task=self.task_name(task),
-            )
+            texts = names, self.templates(task)
+            name = self.task_name(task)
+            return self.model.encode_classes(*texts, self._contexts, rows, task=name)
 
         return self._class_features.get((task, tuple(names)), len(names), encode)
 
@@ -207,16 +200,21 @@ class Predictor:
         errors: takes the errors of images that can't be read by their positions; they
         are left out of their batches.
         """
-        ahead: deque[list[Future[Tensor]]] = deque()
-        read = itertools.count()  # positions
+        if batch_size < 1:
+            raise ValueError(f"batch_size is {batch_size}; it is at least 1")
+        if isinstance(images, ImageSource):
+            images = [images]
+        images = list(images)
+        ahead: deque[tuple[list[Future[Tensor]], int]] = deque()
         pool = ThreadPoolExecutor(min(16, os.cpu_count() or 1))
         try:
-            for batch in _batches(images, batch_size):
-                ahead.append([self._submit(pool, image) for image in batch])
+            for start in range(0, len(images), batch_size):
+                batch = images[start : start + batch_size]
+                ahead.append(([self._submit(pool, image) for image in batch], start))
                 if len(ahead) > BATCHES_AHEAD:
-                    yield from _stack(ahead.popleft(), read, errors)
+                    yield from _stack(*ahead.popleft(), errors)
             while ahead:
-                yield from _stack(ahead.popleft(), read, errors)
+                yield from _stack(*ahead.popleft(), errors)
         finally:
             pool.shutdown(cancel_futures=True)
 
@@ -233,14 +231,10 @@ class Predictor:
 
     def prepare(self, image: ImageSource) -> Tensor:
         """Return an image (3, S, S): upright, RGB, resized and normalised."""
-        preprocessing = self.preprocessing
-        pixels = resize(
-            read_image(image, preprocessing.background),
-            preprocessing.size,
-            self.mode,
-            preprocessing.interpolation,
-        )
-        return normalize(pixels, preprocessing.mean, preprocessing.std)
+        to = self.preprocessing
+        opened = read_image(image, to.background)
+        resized = resize(opened, to.size, self.mode, to.interpolation)
+        return normalize(resized, to.mean, to.std)
 
     def choose_classes(
         self, classes: Sequence[str] | None, task: str | None = None
@@ -248,8 +242,9 @@ class Predictor:
         """Return the class names to choose among and, for class-specific contexts,
         their rows of the contexts.
 
-        Raises ValueError if the names are not known, if the backbone does not know
-        their words, or if a class-specific prompt holds no context for one.
+        Raises ValueError if the names are not known, if two are the same text to CLIP,
+        if the backbone does not know their words (those of the training are logged), or
+        if a class-specific prompt holds no context for one.
         """
         if isinstance(classes, str):
             raise ValueError(f"classes must be a list of names, not {classes!r}")
@@ -259,7 +254,12 @@ class Predictor:
             raise ValueError(
                 "the prompt's file holds no class names; give the classes to choose among"
             )
-        self._check_words(names, accepted=names == trained)
+        if names != self._checked:
+            accepted = names == trained
+            if not accepted:
+                require_distinct(names, "classes")
+            self.backbone.check_classes(names, force=self.force or accepted)
+            self._checked = list(names)
         if not self.model.has_class_contexts:
             return names, None
         if classes is None:
@@ -270,17 +270,6 @@ class Predictor:
                     f"the prompt has parameters for each of its own classes; {name!r} is none of them"
                 )
         return names, torch.tensor([trained.index(name) for name in names])
-
-    def _check_words(self, names: list[str], accepted: bool) -> None:
-        """Raise ValueError for two names that are the same text to CLIP, or words that
-        the backbone does not know; of names that were accepted when the prompt was
-        trained, log a warning about the words.
-        """
-        if names != self._checked:
-            if not accepted:
-                require_distinct(names, "classes")
-            self.backbone.check_classes(names, force=self.force or accepted)
-            self._checked = list(names)
 
     def templates(self, task: str | None = None) -> list[str] | None:
         """Return the templates of a task of the training, by default of the only one;
@@ -363,10 +352,8 @@ def load_zero_shot(
     as in `load`.
     """
     model = load_backbone(backbone, pretrained, device)
-    metadata = {
-        "template": template,
-        "preprocessing": model.preprocessing.record("crop"),
-    }
+    preprocessing = model.preprocessing.record("crop")
+    metadata = {"template": template, "preprocessing": preprocessing}
     return Predictor(model, None, metadata, force)
 
 
@@ -449,25 +436,12 @@ def _checked_preprocessing(value: object) -> dict:
     return dict(value)
 
 
-def _batches(
-    images: ImageSource | Iterable[ImageSource], size: int
-) -> Iterator[list[ImageSource]]:
-    if size < 1:
-        raise ValueError(f"batch_size is {size}; it is at least 1")
-    if isinstance(images, ImageSource):
-        images = [images]
-    images = list(images)
-    return (images[start : start + size] for start in range(0, len(images), size))
-
-
 def _stack(
-    batch: Iterable[Future[Tensor]],
-    positions: Iterator[int],
-    errors: dict[int, Exception] | None,
+    batch: list[Future[Tensor]], start: int, errors: dict[int, Exception] | None
 ) -> Iterator[Tensor]:
     """Yield a batch, unless none of its images could be read."""
     ready = []
-    for image, position in zip(batch, positions, strict=False):
+    for position, image in enumerate(batch, start):
         try:
             ready.append(image.result())
         except (OSError, ValueError) as error:

@@ -39,11 +39,9 @@ class Tokenizer(Protocol):
 
     def encode(self, text: str) -> list[int]:
         """Return the tokens of a text without start and end tokens."""
-        ...
 
     def decode(self, tokens: list[int]) -> str:
         """Return the text of tokens."""
-        ...
 
 
 # by name
