@@ -55,12 +55,14 @@ def attention_output_and_mlp(
     joined = attended.transpose(1, 2).flatten(2)
     x = x + block.ls_1(block.attn.out_proj(joined))
     mlp: Any = block.mlp
+    hidden = block.ln_2(x)
     if type(mlp.gelu) is not QuickGELU:
-        return x + block.ls_2(mlp(block.ln_2(x)))
+        return x + block.ls_2(mlp(hidden))
     # x * sigmoid(1.702 x) = silu(1.702 x) / 1.702: a third of the passes over memory,
     # and one tensor kept for backward
-    scaled = mlp.c_fc(block.ln_2(x)).mul_(1.702)
-    return x + block.ls_2(mlp.c_proj(F.silu(scaled).div_(1.702)))
+    scaled = mlp.c_fc(hidden).mul_(1.702)
+    hidden = F.silu(scaled).div_(1.702)
+    return x + block.ls_2(mlp.c_proj(hidden))
 
 
 def _split_heads(packed: Tensor, parts: int, heads: int) -> tuple[Tensor, ...]:

@@ -26,9 +26,9 @@ class ClipTower:
     """The facts of an open_clip `VisionTransformer`.
 
     unsupported_reason: why it takes no prompt tokens; "" if it does, and only then the
-    others are defined. norm_first: before the first block. patch_size: in pixels. prefix_tokens: the number of class and
-    register tokens before the patches. recomputes: its blocks run under activation
-    checkpointing.
+    others are defined. norm_first: the norm before the first block. patch_size: in
+    pixels. prefix_tokens: the number of class and register tokens before the patches.
+    recomputes: its blocks run under activation checkpointing.
     """
 
     prefix_tokens: int = 1
@@ -122,8 +122,9 @@ class TimmTower:
             return list(self.trunk.blocks)
         sines, cosines = self._rotation.chunk(2, -1)
         before = (0, 0, n_ctx, 0)
-        parts = [pad(sines, before), pad(cosines, before, value=1.0)]
-        rotation = torch.cat(parts, dim=-1)
+        sines = pad(sines, before)
+        cosines = pad(cosines, before, value=1.0)
+        rotation = torch.cat([sines, cosines], dim=-1)
         return [partial(block, rope=rotation) for block in self.trunk.blocks]
 
     def pool(self, x: Tensor) -> Tensor:

@@ -117,7 +117,8 @@ class PromptedCLIP(nn.Module):
 
     def contexts(self) -> Contexts:
         """Return the prompt's vectors, for a step that needs them twice."""
-        return Contexts() if self.prompt is None else self.prompt.contexts()
+        prompt = self.prompt
+        return Contexts() if prompt is None else prompt.contexts()
 
     def encode_images(self, images: Tensor, contexts: Contexts | None = None) -> Tensor:
         """Return unit-length image features (B, d) of normalised images (B, 3, H, W).

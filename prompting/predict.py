@@ -99,8 +99,8 @@ class Predictor:
             raise ValueError(
                 f"the prompt was learned on {self.preprocessing.size} pixels; {backbone.name} takes {default.size}"
             )
-        own = self.preprocessing.record(self.mode)
-        other = differences(own, default.record(self.mode))
+        stored = self.preprocessing.record(self.mode)
+        other = differences(stored, default.record(self.mode))
         if other:
             logger.warning(
                 "the prompt was learned with another preprocessing than %s's, and keeps it: %s",
@@ -210,7 +210,8 @@ class Predictor:
         try:
             for start in range(0, len(images), batch_size):
                 batch = images[start : start + batch_size]
-                ahead.append(([self._submit(pool, image) for image in batch], start))
+                futures = [self._submit(pool, image) for image in batch]
+                ahead.append((futures, start))
                 if len(ahead) > BATCHES_AHEAD:
                     yield from _stack(*ahead.popleft(), errors)
             while ahead:

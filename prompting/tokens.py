@@ -180,7 +180,7 @@ def _batches(
         # tokens of the name itself
         covered = torch.tensor([names[row][0] for row in rows])[:, None]
         tokens = [names[row][1] for row in rows]
-        counts = torch.tensor([len(of_name) for of_name in tokens])
+        counts = torch.tensor(list(map(len, tokens)))
         filled = torch.arange(int(counts.max())) < counts[:, None]
         ends = len(start) + n_ctx + counts
         length = max(lengths[row] for row in rows)
