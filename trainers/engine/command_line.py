@@ -27,7 +27,7 @@ def key_table(trainer: str) -> str:
     declared = declared_keys(config.trainer_class(trainer))
     if not declared:
         return f"{trainer} has no settings but those of all trainers\n"
-    width = max(len(key) for key in declared)
+    width = max(map(len, declared))
     text = ""
     for key, (default, meaning) in declared.items():
         text += f"{key:<{width}}  {default!r:<8} {meaning}".rstrip() + "\n"

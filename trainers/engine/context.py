@@ -80,11 +80,10 @@ class TaskPool:
         return [self._tasks[name, described] for name in names]
 
     def decode_test_images(self, cfg: CfgNode, tasks: Sequence[Task]) -> None:
-        """Decode the test images of a run's tasks before it begins: one that can't be
-        read is named at once. They are kept for its evaluation if there is memory.
-
-        Left out are tasks with more than `MOST_DECODED` test images, pocket tasks, and
-        images whose features are known. Raises ValueError or FileNotFoundError.
+        """Decode the test images of a run's tasks before it begins, to name one that can't
+        be read at once; keep them for its evaluation if there is memory. Left out are
+        tasks with more than `MOST_DECODED` test images, pocket tasks, and images whose
+        features are known. Raises ValueError or FileNotFoundError.
         """
         held = sum(images.image_bytes for images in self.test_images.values())
         store = build_store(cfg)

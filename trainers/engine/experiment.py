@@ -111,7 +111,8 @@ def with_target_names(cfg: CfgNode, options: RunOptions, whole_suite: bool) -> C
 
 def coop_folder(cfg: CfgNode, task: str, options: RunOptions) -> str:
     """Return the folder that CoOp's scripts give a run, for programs that read them."""
-    method, shots, seed = cfg.TRAINER.NAME, cfg.DATASET.NUM_SHOTS, f"seed{cfg.SEED}"
+    method, shots = cfg.TRAINER.NAME, cfg.DATASET.NUM_SHOTS
+    seed = f"seed{cfg.SEED}"
     recipe = config.BACKBONE_CONFIGS.get(cfg.MODEL.BACKBONE.NAME, "custom")
     name = config.coop_names().get(task, task_name(task))
     classes = cfg.DATASET.SUBSAMPLE_CLASSES
@@ -224,8 +225,7 @@ def is_collected(out: Path, records: Sequence[dict]) -> bool:
     damaged = ", ".join(known.damaged())
     if damaged:
         log.warning("%s: damaged or missing, and made again: %s", out, damaged)
-        return False
-    return read_json(out / RESULTS) == records
+    return not damaged and read_json(out / RESULTS) == records
 
 
 def start_log(cfg: CfgNode, first_line: str = "") -> None:

@@ -70,10 +70,8 @@ def declared_keys(cls: type) -> dict[str, tuple[object, str]]:
 
 def reads(cls: type, key: str) -> bool | None:
     """Return True if a trainer reads a key of its own or one that several trainers
-    share, None if it does not tell.
-
-    A trainer states `reads = (KEY, ...)`, keys or their beginnings, beside the
-    `make_prompt` that reads them.
+    share, None if it does not state `reads = (KEY, ...)`, keys or their beginnings,
+    beside the `make_prompt` that reads them.
     """
     if key in declared_keys(cls):
         return True

@@ -75,8 +75,7 @@ def check(cfg: CfgNode, multitask: bool) -> None:
     issues += [
         *_wrong_numbers(cfg, values),
         *_wrong_images(cfg.INPUT),
-        *_wrong_tasks(cfg, multitask),
-        *_wrong_contexts(cfg.TRAINER.MVLPT),
+        *_wrong_tasks_and_contexts(cfg, multitask),
         *_unread_keys(cfg, values),
     ]
     for key, (other, wanted) in NEEDED.items():
@@ -174,13 +173,13 @@ def _are_numbers(values: Sequence[object], low: float, high: float) -> bool:
     return True
 
 
-def _wrong_tasks(cfg: CfgNode, multitask: bool) -> Iterator[str]:
-    names, trainer = task_names(cfg), cfg.TRAINER.NAME
+def _wrong_tasks_and_contexts(cfg: CfgNode, multitask: bool) -> Iterator[str]:
+    names, trainer, node = task_names(cfg), cfg.TRAINER.NAME, cfg.TRAINER.MVLPT
     if not names:
         yield "no task is given: use --dataset (DATASET.DATASET)"
     if len(names) > 1 and not multitask:
         yield f"{trainer} learns one task at a time, DATASET.DATASET names {len(names)}{multitask_advice(trainer)}"
-    if len(names) > 1 and cfg.TRAINER.MVLPT.COOP.CSC:
+    if len(names) > 1 and node.COOP.CSC:
         yield (
             "TRAINER.MVLPT.COOP.CSC: a class-specific context belongs to one task's classes, "
             "it can't serve several tasks"
@@ -191,15 +190,6 @@ def _wrong_tasks(cfg: CfgNode, multitask: bool) -> Iterator[str]:
             yield f"task {label} is given twice"
     evaluated = cfg.DATASET.MULTITASK_EVALKEY
     yield from choice("DATASET.MULTITASK_EVALKEY", evaluated, ("average", *labels))
-
-
-def multitask_advice(trainer: str) -> str:
-    """Return the end of a message: the trainer's multitask form, if there is one."""
-    known = registered_trainers()
-    return f"; use M{trainer}" if f"M{trainer}" in known else ""
-
-
-def _wrong_contexts(node: CfgNode) -> Iterator[str]:
     if node.VPT.PROJECT == 0:
         yield "TRAINER.MVLPT.VPT.PROJECT is 0; it is the width of the vectors, or -1 for that of the tower"
     if node.PROJECT_HEADS > 0 and node.PROJECT_DIM % node.PROJECT_HEADS:
@@ -211,6 +201,12 @@ def _wrong_contexts(node: CfgNode) -> Iterator[str]:
         )
     if node.VPT.CTX_INIT:
         yield "TRAINER.MVLPT.VPT.CTX_INIT: visual contexts can't start from words"
+
+
+def multitask_advice(trainer: str) -> str:
+    """Return the end of a message: the trainer's multitask form, if there is one."""
+    known = registered_trainers()
+    return f"; use M{trainer}" if f"M{trainer}" in known else ""
 
 
 def _unread_keys(cfg: CfgNode, values: Values) -> Iterator[str]:
