@@ -68,8 +68,8 @@ class TokenBatch(NamedTuple):
 
     def to(self, device: torch.device) -> TokenBatch:
         """Return the batch with its tensors on a device."""
-        tensors = [tensor.to(device) for tensor in self[:4]]
-        return TokenBatch(*tensors, prefix=self.prefix)
+        rows, ids, ends, slots = (tensor.to(device) for tensor in self[:4])
+        return TokenBatch(rows, ids, ends, slots, self.prefix)
 
 
 @lru_cache(maxsize=1)
