@@ -65,9 +65,8 @@ def run_convert(args: argparse.Namespace) -> None:
     classes = _split_names(args.classes)
     if classes:
         metadata["classes"] = {"converted": classes}
-    description = convert(
-        args.source, args.target, args.position, args.load_epoch, metadata
-    )
+    options = args.position, args.load_epoch, metadata
+    description = convert(args.source, args.target, *options)
     sys.stdout.write(f"{args.target}: {description}\n")
 
 
@@ -154,21 +153,18 @@ def run_serve(args: argparse.Namespace) -> None:
     require_packages("serve", "fastapi", "uvicorn", "python_multipart")
     from prompting.serve.app import Limits, build_app, run
 
-    for flag, value in (
-        ("--max-images", args.max_images),
-        ("--max-megabytes", args.max_megabytes),
-    ):
+    for name in ("images", "megabytes"):
+        value = getattr(args, f"max_{name}")
         if value < 1:
-            raise ValueError(f"{flag} is {value}; it is at least 1")
+            raise ValueError(f"--max-{name} is {value}; it is at least 1")
     if not 0 <= args.port <= 65535:
         raise ValueError(f"--port is {args.port}; it is between 0 and 65535")
     start_log()
     device = usable_device(args.device)
     predictor = load_predictor(args, device)
     limits = Limits(images=args.max_images, megabytes=args.max_megabytes)
-    app = build_app(
-        predictor, _split_names(args.classes) or None, args.task, args.host, limits
-    )
+    classes = _split_names(args.classes) or None
+    app = build_app(predictor, classes, args.task, args.host, limits)
     run(app, args.host, args.port)
 
 

@@ -47,22 +47,19 @@ def attention_output_and_mlp(
     """Return the block's output after attention: output map, residuals and MLP.
     attended: (B, heads, L, width / heads).
     """
-    joined = attended.transpose(1, 2).flatten(2)
-    x = x + block.ls_1(block.attn.out_proj(joined))
-    change = _mlp(block.mlp, block.ln_2(x))
-    return x + block.ls_2(change)
-
-
-def _mlp(mlp: Any, x: Tensor) -> Tensor:
-    """Return the output of a block's `mlp`, a Sequential of c_fc, gelu and c_proj."""
     from open_clip.transformer import QuickGELU
 
+    joined = attended.transpose(1, 2).flatten(2)
+    x = x + block.ls_1(block.attn.out_proj(joined))
+    mlp: Any = block.mlp
+    hidden = block.ln_2(x)
     if type(mlp.gelu) is not QuickGELU:
-        return mlp(x)
+        return x + block.ls_2(mlp(hidden))
     # x * sigmoid(1.702 x) = silu(1.702 x) / 1.702: a third of the passes over memory,
     # and one tensor kept for backward
-    scaled = mlp.c_fc(x).mul_(1.702)
-    return mlp.c_proj(F.silu(scaled).div_(1.702))
+    scaled = mlp.c_fc(hidden).mul_(1.702)
+    hidden = F.silu(scaled).div_(1.702)
+    return x + block.ls_2(mlp.c_proj(hidden))
 
 
 def _split_heads(packed: Tensor, parts: int, heads: int) -> tuple[Tensor, ...]:

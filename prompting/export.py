@@ -62,7 +62,24 @@ def export(
             f"the ONNX export needs {' and '.join(missing)}: pip install {' '.join(missing)}"
         )
     fixed = FixedClasses(predictor, classes, task).eval()
-    program = _to_onnx(fixed, predictor.preprocessing.size)
+    size = predictor.preprocessing.size
+    fast_path = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        with torch.no_grad():
+            program = torch.onnx.export(
+                fixed,
+                (torch.zeros(2, 3, size, size),),
+                input_names=[INPUT],
+                output_names=[OUTPUT],
+                dynamic_shapes=({0: torch.export.Dim("batch")},),
+                dynamo=True,
+                verbose=False,
+            )
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast_path)
+    if program is None:
+        raise ValueError("this torch writes no ONNX program")
     metadata = {
         "classes": json.dumps(fixed.names),
         "preprocessing": json.dumps(predictor.preprocessing.record(predictor.mode)),
@@ -75,25 +92,3 @@ def export(
         for file in sorted(Path(folder).iterdir(), reverse=True):
             os.replace(file, path.with_name(file.name))
     return fixed.names
-
-
-def _to_onnx(module: nn.Module, size: int) -> torch.onnx.ONNXProgram:
-    """Return a module of images (batch, 3, size, size) as an ONNX program."""
-    fast_path = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)
-    try:
-        with torch.no_grad():
-            program = torch.onnx.export(
-                module,
-                (torch.zeros(2, 3, size, size),),
-                input_names=[INPUT],
-                output_names=[OUTPUT],
-                dynamic_shapes=({0: torch.export.Dim("batch")},),
-                dynamo=True,
-                verbose=False,
-            )
-    finally:
-        torch.backends.mha.set_fastpath_enabled(fast_path)
-    if program is None:
-        raise ValueError("this torch writes no ONNX program")
-    return program

@@ -42,6 +42,7 @@ class ClipTower:
                 "this VisionTransformer does not read its result from the class token"
             )
         else:
+            self.norm_first: nn.Module = visual.ln_pre
             self.width: int = visual.conv1.out_channels
             self.layers = len(visual.transformer.resblocks)
             self.patch_size: int = visual.conv1.kernel_size[0]
@@ -56,10 +57,6 @@ class ClipTower:
         cls = visual.ln_pre(visual.class_embedding + position[0])
         cls = cls.to(patches.dtype).expand(images.shape[0], 1, -1)
         return torch.cat([cls, patches], dim=1)
-
-    def norm_first(self, tokens: Tensor) -> Tensor:
-        """Return tokens after the norm before the first block."""
-        return self.visual.ln_pre(tokens)
 
     def blocks(self, n_ctx: int) -> list[Callable[[Tensor], Tensor]]:
         """Return the blocks for sequences with n_ctx tokens after the prefix."""
@@ -85,16 +82,29 @@ class TimmTower:
     """
 
     def __init__(self, visual: TimmModel) -> None:
-        self.visual = visual
-        self.trunk = visual.trunk
-        self.unsupported_reason = _unsupported_reason(visual)
+        from timm.models.eva import Eva
+        from timm.models.vision_transformer import VisionTransformer
+
+        trunk = visual.trunk
+        self.visual, self.trunk = visual, trunk
+        self.unsupported_reason = ""
         self._rotation: Tensor | None = None
-        if not self.unsupported_reason:
-            self.width: int = self.trunk.embed_dim
-            self.layers = len(self.trunk.blocks)
-            self.patch_size: int = self.trunk.patch_embed.feat_ratio()
-            self.prefix_tokens: int = self.trunk.num_prefix_tokens
-            self.recomputes: bool = self.trunk.grad_checkpointing
+        # a subclass may compute something else
+        if type(trunk) not in (VisionTransformer, Eva):
+            self.unsupported_reason = (
+                f"this image tower is timm's {type(trunk).__name__}"
+            )
+        elif getattr(trunk, "rope_mixed", False):
+            self.unsupported_reason = "this image tower of timm has rotary positions of its own in every block"
+        elif trunk.attn_pool is None and trunk.global_pool != "token":
+            self.unsupported_reason = "this image tower of timm reads its result neither from a class token nor by attention"
+        else:
+            self.norm_first: nn.Module = trunk.norm_pre
+            self.width: int = trunk.embed_dim
+            self.layers = len(trunk.blocks)
+            self.patch_size: int = trunk.patch_embed.feat_ratio()
+            self.prefix_tokens: int = trunk.num_prefix_tokens
+            self.recomputes: bool = trunk.grad_checkpointing
 
     def embed(self, images: Tensor) -> Tensor:
         trunk = self.trunk
@@ -103,14 +113,15 @@ class TimmTower:
             x, self._rotation = x
         return trunk.norm_pre(x)
 
-    def norm_first(self, tokens: Tensor) -> Tensor:
-        return self.trunk.norm_pre(tokens)
-
     def blocks(self, n_ctx: int) -> list[Callable[[Tensor], Tensor]]:
         """Return the blocks; rotary positions leave the n_ctx tokens as they are."""
         if self._rotation is None:
             return list(self.trunk.blocks)
-        rotation = _with_unrotated(self._rotation, n_ctx)
+        sines, cosines = self._rotation.chunk(2, -1)
+        before = (0, 0, n_ctx, 0)
+        sines = pad(sines, before)
+        cosines = pad(cosines, before, value=1.0)
+        rotation = torch.cat([sines, cosines], dim=-1)
         return [partial(block, rope=rotation) for block in self.trunk.blocks]
 
     def pool(self, x: Tensor) -> Tensor:
@@ -178,27 +189,3 @@ def _run_block(
     else:
         q, k, v = qkv(block, x)
     return attention_output_and_mlp(block, x, scaled_dot_product_attention(q, k, v))
-
-
-def _with_unrotated(rotation: Tensor, n_ctx: int) -> Tensor:
-    """Return sines and cosines behind those of n_ctx tokens without a position."""
-    sines, cosines = rotation.chunk(2, -1)
-    before = (0, 0, n_ctx, 0)
-    sines = pad(sines, before)
-    cosines = pad(cosines, before, value=1.0)
-    return torch.cat([sines, cosines], dim=-1)
-
-
-def _unsupported_reason(visual: TimmModel) -> str:
-    from timm.models.eva import Eva
-    from timm.models.vision_transformer import VisionTransformer
-
-    trunk = visual.trunk
-    # a subclass may compute something else
-    if type(trunk) not in (VisionTransformer, Eva):
-        return f"this image tower is timm's {type(trunk).__name__}"
-    if getattr(trunk, "rope_mixed", False):
-        return "this image tower of timm has rotary positions of its own in every block"
-    if trunk.attn_pool is None and trunk.global_pool != "token":
-        return "this image tower of timm reads its result neither from a class token nor by attention"
-    return ""

@@ -46,8 +46,7 @@ def encode_inserted_text(
         x = x + clip.positional_embedding[: x.shape[1]]
     x = _run_blocks(clip.transformer.resblocks, x, vectors, insertion, causal=True)
     rows = torch.arange(len(x), device=x.device)
-    x = clip.ln_final(x[rows, batch.ends + vectors.shape[1]])
-    return project_text(clip, x)
+    return project_text(clip, x[rows, batch.ends + vectors.shape[1]])
 
 
 def encode_inserted_images(

@@ -3,8 +3,8 @@ would otherwise hold back.
 """
 
 import ctypes
-import functools
 from collections.abc import Callable, Hashable
+from contextlib import suppress
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -60,14 +60,5 @@ def release_free_memory() -> None:
     before 2.38 does not use the hole of an aligned block for one of the same size, so
     that chunk after chunk takes new memory: some 80 % more than the tensors hold.
     """
-    trim = _malloc_trim()
-    if trim is not None:
-        trim(0)
-
-
-@functools.cache
-def _malloc_trim():
-    try:
-        return ctypes.CDLL(None).malloc_trim
-    except (OSError, AttributeError, TypeError):
-        return None
+    with suppress(OSError, AttributeError, TypeError):
+        ctypes.CDLL(None).malloc_trim(0)

@@ -34,11 +34,8 @@ from prompting.prompts import Contexts, Prompt, full_precision
 from prompting.shape import check_fits, clip_shape
 from prompting.text_tower import (
     ClassVectors,
-    Prefix,
-    check_text_tower,
     encode_prefix,
     encode_tokens,
-    sees_padding,
 )
 from prompting.tokens import (
     TokenBatch,
@@ -82,7 +79,11 @@ class PromptedCLIP(nn.Module):
         max_cached_classes: int | None = None,
     ) -> None:
         super().__init__()
-        check_text_tower(clip)
+        pooling = clip.text_pool_type
+        if pooling not in ("argmax", "eos", "last"):
+            raise ValueError(
+                f"this text tower pools by {pooling!r}; prompts need the end token (argmax, eos) or the last position"
+            )
         _check_templates([template])
         contexts = Contexts() if prompt is None else check_fits(prompt, clip)
         self.has_text_prompt = contexts.text is not None
@@ -93,7 +94,9 @@ class PromptedCLIP(nn.Module):
         self.prompt = prompt
         self.tokenizer = tokenizer or clip_tokenizer()
         self.template = template
-        self.trim_padding = trim_padding and not sees_padding(clip)
+        # else the result depends on padding
+        causal = clip.attn_mask is not None and pooling != "last"
+        self.trim_padding = trim_padding and causal
         self.share_prefix = share_prefix
         self.max_tokens = max_tokens
         self.max_cached_classes = max_cached_classes
@@ -109,9 +112,8 @@ class PromptedCLIP(nn.Module):
 
     def contexts(self) -> Contexts:
         """Return the prompt's vectors, for a step that needs them twice."""
-        if self.prompt is None:
-            return Contexts()
-        return self.prompt.contexts()
+        prompt = self.prompt
+        return Contexts() if prompt is None else prompt.contexts()
 
     def encode_images(self, images: Tensor, contexts: Contexts | None = None) -> Tensor:
         """Return unit-length image features (B, d) of normalised images (B, 3, H, W).
@@ -127,11 +129,9 @@ class PromptedCLIP(nn.Module):
             features, others = self.encode_image_parts(images, contexts)
             weight = contexts.insertion.weight
             return weight * features + (1 - weight) * others
-        tokens = given(contexts.visual)
-        before_norm = self.prompt.visual_before_norm
-        features = unit(
-            self._encode_prompted_images(self.clip.visual, images, tokens, before_norm)
-        )
+        prompt = given(contexts.visual), self.prompt.visual_before_norm
+        encoded = self._encode_prompted_images(self.clip.visual, images, *prompt)
+        features = unit(encoded)
         if contexts.weight == 1:
             return features
         with torch.no_grad():
@@ -279,8 +279,9 @@ class PromptedCLIP(nn.Module):
     ) -> Tensor:
         """Return features (C, d); those beyond `max_cached_classes` by checkpointing."""
         prefix = None
-        if class_vectors is None:
-            prefix = self._shared_prefix(batches, text)
+        count = sum(len(batch.ids) for batch in batches)
+        if class_vectors is None and self.share_prefix and count > 1:
+            prefix = encode_prefix(self.clip, batches[0], text)
         cached = float("inf")
         if torch.is_grad_enabled() and text.requires_grad:
             cached = self._limit(self.max_cached_classes, MAX_CACHED_CLASSES)
@@ -289,9 +290,7 @@ class PromptedCLIP(nn.Module):
         for number, batch in enumerate(batches):
             if many and number % 4 == 0:
                 release_free_memory()
-            contexts = text
-            if text.dim() == 4:
-                contexts = text[:, batch.rows]
+            contexts = text[:, batch.rows] if text.dim() == 4 else text
             replaced = class_vectors
             if class_vectors is not None:
                 replaced = class_vectors[0], class_vectors[1][batch.rows]
@@ -308,13 +307,6 @@ class PromptedCLIP(nn.Module):
                 )
             features.append(encoded)
         return in_order(features, batches)
-
-    def _shared_prefix(self, batches: list[TokenBatch], text: Tensor) -> Prefix | None:
-        """Return what names behind shared vectors have in common; None for one name."""
-        count = sum(len(batch.ids) for batch in batches)
-        if not self.share_prefix or text.dim() == 4 or count == 1:
-            return None
-        return encode_prefix(self.clip, batches[0], text)
 
     def logits(self, image_features: Tensor, class_features: Tensor) -> Tensor:
         """Return exp(logit_scale), or the prompt's scale, times cosine, (B, C), in
@@ -366,11 +358,8 @@ class PromptedCLIP(nn.Module):
 
     def _prompt_tokens(self, classes: tuple[str, ...], n_ctx: int) -> list[TokenBatch]:
         prompt = self.prompt or Prompt()
-        names = classes
-        if prompt.fixed_words:
-            names = tuple(f"{prompt.fixed_words} {name}" for name in names)
-        if prompt.last_words:
-            names = tuple(f"{name}{prompt.last_words}" for name in names)
+        before = f"{prompt.fixed_words} " if prompt.fixed_words else ""
+        names = tuple(f"{before}{name}{prompt.last_words}" for name in classes)
         return self._name_tokens(names, n_ctx, prompt.position)
 
     def _name_tokens(
@@ -417,9 +406,7 @@ class PromptedCLIP(nn.Module):
 def count_parameters(clip: CLIP, prompt: nn.Module | None = None) -> dict[str, int]:
     """Return the four counts of an ELEVATER prediction file."""
     backbone = _count(clip.parameters())
-    learned: list[nn.Parameter] = []
-    if prompt is not None:
-        learned = list(prompt.parameters())
+    learned = [] if prompt is None else list(prompt.parameters())
     trainable = [parameter for parameter in learned if parameter.requires_grad]
     return {
         "num_trainable_params": _count(trainable),

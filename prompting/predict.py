@@ -5,7 +5,6 @@ predictor = prompting.load("output/run")
 predictor.predict(["a.jpg", "b.jpg"])  # [[("cat", 0.97), ("dog", 0.03)], ...]
 """
 
-import itertools
 import logging
 import os
 from collections import deque
@@ -93,9 +92,8 @@ class Predictor:
             raise ValueError(
                 f"the prompt was learned on {self.preprocessing.size} pixels; {backbone.name} takes {default.size}"
             )
-        other = differences(
-            self.preprocessing.record(self.mode), default.record(self.mode)
-        )
+        stored = self.preprocessing.record(self.mode)
+        other = differences(stored, default.record(self.mode))
         if other:
             logger.warning(
                 "the prompt was learned with another preprocessing than %s's, and keeps it: %s",
@@ -147,9 +145,8 @@ class Predictor:
         class_features = self.class_features(classes, task)
         parts = [torch.empty(0, len(class_features))]
         for pixels in self.prepared(images, batch_size, errors):
-            image_features = self.model.encode_images(
-                pixels.to(class_features.device), self._contexts
-            )
+            pixels = pixels.to(class_features.device)
+            image_features = self.model.encode_images(pixels, self._contexts)
             logits = self.model.logits(image_features, class_features)
             parts.append(logits.float().softmax(1).cpu())
         return torch.cat(parts)
@@ -169,13 +166,9 @@ class Predictor:
             rows = rows.to(device)
 
         def encode() -> Tensor:
-            return self.model.encode_classes(
-                names,
-                self.templates(task),
-                self._contexts,
-                rows,
-                task=self.task_name(task),
-            )
+            texts = names, self.templates(task)
+            name = self.task_name(task)
+            return self.model.encode_classes(*texts, self._contexts, rows, task=name)
 
         return self._class_features.get((task, tuple(names)), len(names), encode)
 
@@ -189,16 +182,22 @@ class Predictor:
         the one that is scored. errors: takes the errors of images that can't be read by
         their positions; they are left out of their batches.
         """
-        ahead: deque[list[Future[Tensor]]] = deque()
-        read = itertools.count()  # positions
+        if batch_size < 1:
+            raise ValueError(f"batch_size is {batch_size}; it is at least 1")
+        if isinstance(images, ImageSource):
+            images = [images]
+        images = list(images)
+        ahead: deque[tuple[list[Future[Tensor]], int]] = deque()
         pool = ThreadPoolExecutor(min(16, os.cpu_count() or 1))
         try:
-            for batch in _batches(images, batch_size):
-                ahead.append([self._submit(pool, image) for image in batch])
+            for start in range(0, len(images), batch_size):
+                batch = images[start : start + batch_size]
+                futures = [self._submit(pool, image) for image in batch]
+                ahead.append((futures, start))
                 if len(ahead) > BATCHES_AHEAD:
-                    yield from _stack(ahead.popleft(), read, errors)
+                    yield from _stack(*ahead.popleft(), errors)
             while ahead:
-                yield from _stack(ahead.popleft(), read, errors)
+                yield from _stack(*ahead.popleft(), errors)
         finally:
             pool.shutdown(cancel_futures=True)
 
@@ -215,14 +214,10 @@ class Predictor:
 
     def prepare(self, image: ImageSource) -> Tensor:
         """Return an image (3, S, S): upright, RGB, resized and normalised."""
-        preprocessing = self.preprocessing
-        pixels = resize(
-            read_image(image, preprocessing.background),
-            preprocessing.size,
-            self.mode,
-            preprocessing.interpolation,
-        )
-        return normalize(pixels, preprocessing.mean, preprocessing.std)
+        to = self.preprocessing
+        opened = read_image(image, to.background)
+        resized = resize(opened, to.size, self.mode, to.interpolation)
+        return normalize(resized, to.mean, to.std)
 
     def choose_classes(
         self, classes: Sequence[str] | None, task: str | None = None
@@ -332,10 +327,8 @@ def load_zero_shot(
     stand for its "{}". Other arguments as in `load`.
     """
     model = load_backbone(backbone, pretrained, device)
-    metadata = {
-        "template": template,
-        "preprocessing": model.preprocessing.record("crop"),
-    }
+    preprocessing = model.preprocessing.record("crop")
+    metadata = {"template": template, "preprocessing": preprocessing}
     return Predictor(model, None, metadata, force)
 
 
@@ -417,25 +410,12 @@ def _checked_preprocessing(value: object) -> dict:
     return dict(value)
 
 
-def _batches(
-    images: ImageSource | Iterable[ImageSource], size: int
-) -> Iterator[list[ImageSource]]:
-    if size < 1:
-        raise ValueError(f"batch_size is {size}; it is at least 1")
-    if isinstance(images, ImageSource):
-        images = [images]
-    images = list(images)
-    return (images[start : start + size] for start in range(0, len(images), size))
-
-
 def _stack(
-    batch: Iterable[Future[Tensor]],
-    positions: Iterator[int],
-    errors: dict[int, Exception] | None,
+    batch: list[Future[Tensor]], start: int, errors: dict[int, Exception] | None
 ) -> Iterator[Tensor]:
     """Yield a batch, unless none of its images could be read."""
     ready = []
-    for image, position in zip(batch, positions, strict=False):
+    for position, image in enumerate(batch, start):
         try:
             ready.append(image.result())
         except (OSError, ValueError) as error:

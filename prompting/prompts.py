@@ -138,32 +138,24 @@ def build_prompt(config: dict) -> Prompt:
     for name, value in arguments.items():
         if isinstance(value, dict) and "kind" in value:
             arguments[name] = build_prompt(value)
-    _check_names(kind, arguments)
-    try:
-        return PROMPT_KINDS[kind](**arguments)
-    # values of other kinds, or sizes beyond all memory
-    except (TypeError, AttributeError, RuntimeError) as error:
-        raise ValueError(
-            f"the configuration of a {kind!r} prompt does not fit: {error}"
-        ) from None
-
-
-def _check_names(kind: str, arguments: dict) -> None:
-    """Raise ValueError naming unknown or missing arguments of a kind of prompt."""
     parameters = inspect.signature(PROMPT_KINDS[kind]).parameters
+    of = f"the configuration of a {kind!r} prompt"
     unknown = sorted(set(arguments) - set(parameters))
     if unknown:
         raise ValueError(
-            f"the configuration of a {kind!r} prompt has {', '.join(map(repr, unknown))}; it knows {', '.join(parameters)}"
+            f"{of} has {', '.join(map(repr, unknown))}; it knows {', '.join(parameters)}"
         )
     missing = []
     for name, parameter in parameters.items():
         if parameter.default is parameter.empty and name not in arguments:
             missing.append(repr(name))
     if missing:
-        raise ValueError(
-            f"the configuration of a {kind!r} prompt lacks {', '.join(missing)}"
-        )
+        raise ValueError(f"{of} lacks {', '.join(missing)}")
+    try:
+        return PROMPT_KINDS[kind](**arguments)
+    # values of other kinds, or sizes beyond all memory
+    except (TypeError, AttributeError, RuntimeError) as error:
+        raise ValueError(f"{of} does not fit: {error}") from None
 
 
 def full_precision(like: Tensor) -> torch.autocast:
@@ -258,15 +250,12 @@ class VisualPrompt(Prompt):
             self.proj = nn.Linear(dim, width)
             nn.init.kaiming_normal_(self.proj.weight, a=0, mode="fan_out")
         bound = math.sqrt(6.0 / (3 * patch_size * patch_size + dim))
-        self.embeddings = nn.Parameter(
-            torch.empty(1, n_ctx, dim).uniform_(-bound, bound)
-        )
+        first = torch.empty(1, n_ctx, dim).uniform_(-bound, bound)
+        self.embeddings = nn.Parameter(first)
+        self.register_parameter("embeddings_deep", None)
         if layers > 1:
-            self.embeddings_deep = nn.Parameter(
-                torch.empty(layers - 1, n_ctx, dim).uniform_(-bound, bound)
-            )
-        else:
-            self.register_parameter("embeddings_deep", None)
+            deep = torch.empty(layers - 1, n_ctx, dim).uniform_(-bound, bound)
+            self.embeddings_deep = nn.Parameter(deep)
         self.dropout = nn.Dropout(dropout)
 
     def tokens(self) -> Tensor:

@@ -37,8 +37,14 @@ class ClipShape:
 def clip_shape(clip: CLIP) -> ClipShape:
     """Return the sizes of an open_clip CLIP."""
     tower = image_tower(clip.visual)
+    projection = clip.text_projection
+    embed_dim = clip.ln_final.weight.shape[0]
+    if isinstance(projection, nn.Linear):
+        embed_dim = projection.out_features
+    elif projection is not None:
+        embed_dim = projection.shape[1]
     return ClipShape(
-        embed_dim=_embed_dim(clip),
+        embed_dim=embed_dim,
         text_width=clip.ln_final.weight.shape[0],
         text_layers=len(clip.transformer.resblocks),
         context_length=clip.positional_embedding.shape[0],
@@ -61,10 +67,9 @@ def check_fits(prompt: Prompt, clip: CLIP) -> Contexts:
     prompt.train(training)
     text, visual, offsets = contexts.text, contexts.visual, contexts.class_offsets
     shape = clip_shape(clip)
-    if offsets is not None and offsets.shape[1] != shape.embed_dim:
-        raise ValueError(
-            f"the prompt's class offsets are {offsets.shape[1]} wide, the features {shape.embed_dim}"
-        )
+    dim = shape.embed_dim
+    if offsets is not None:
+        _check_width("the prompt's class offsets are", offsets, "the features", dim)
     if text is not None:
         text = text.unsqueeze(0) if text.dim() == 2 else text
         _check_text(text, shape)
@@ -80,12 +85,15 @@ def check_fits(prompt: Prompt, clip: CLIP) -> Contexts:
     return contexts._replace(text=text)
 
 
+def _check_width(subject: str, vectors: Tensor, other: str, expected: int) -> None:
+    width = vectors.shape[-1]
+    if width != expected:
+        raise ValueError(f"{subject} {width} wide, {other} {expected}")
+
+
 def _check_text(text: Tensor, shape: ClipShape) -> None:
-    layers, n_ctx, width = len(text), text.shape[-2], text.shape[-1]
-    if width != shape.text_width:
-        raise ValueError(
-            f"the text prompt is {width} wide, the text tower {shape.text_width}"
-        )
+    layers, n_ctx = len(text), text.shape[-2]
+    _check_width("the text prompt is", text, "the text tower", shape.text_width)
     if n_ctx > shape.context_length - 3:
         raise ValueError(
             f"n_ctx {n_ctx} leaves no room for a class name in a context of {shape.context_length} tokens"
@@ -117,33 +125,18 @@ def _check_insertion(insertion: Insertion, shape: ClipShape) -> None:
             f"vectors enter before block {max(insertion.blocks)}; the towers have blocks "
             f"0 to {layers - 1}"
         )
-    dim = insertion.projection.shape[1]
-    if dim != shape.embed_dim:
-        raise ValueError(
-            f"the prompt's features are {dim} wide, the backbone's {shape.embed_dim}"
-        )
+    projection, dim = insertion.projection, shape.embed_dim
+    _check_width("the prompt's features are", projection, "the backbone's", dim)
 
 
 def _check_visual(visual: Tensor, shape: ClipShape) -> None:
-    layers, _, width = visual.shape
     if shape.unsupported_reason:
         raise ValueError(
             f"visual prompts need a vision transformer: {shape.unsupported_reason}; use a text prompt instead"
         )
-    if width != shape.image_width:
+    width, layers = shape.image_width or 0, shape.image_layers or 0
+    _check_width("the visual prompt is", visual, "the image tower", width)
+    if len(visual) > layers:
         raise ValueError(
-            f"the visual prompt is {width} wide, the image tower {shape.image_width}"
+            f"the visual prompt has {len(visual)} layers; the image tower takes {layers} (deep) or fewer"
         )
-    if shape.image_layers is not None and layers > shape.image_layers:
-        raise ValueError(
-            f"the visual prompt has {layers} layers; the image tower takes {shape.image_layers} (deep) or fewer"
-        )
-
-
-def _embed_dim(clip: CLIP) -> int:
-    projection = clip.text_projection
-    if projection is None:
-        return clip.ln_final.weight.shape[0]
-    if isinstance(projection, nn.Linear):
-        return projection.out_features
-    return projection.shape[1]

@@ -26,21 +26,6 @@ ClassVectors = tuple[int, Tensor]
 Prefix = list[tuple[Tensor, Tensor]]
 
 
-def sees_padding(clip: CLIP) -> bool:
-    """Return True if the result depends on padding, which must not be trimmed then: it
-    is read at the last position (SigLIP), or attention is not causal.
-    """
-    return clip.attn_mask is None or clip.text_pool_type == "last"
-
-
-def check_text_tower(clip: CLIP) -> None:
-    """Raise ValueError unless the result is read at the end token or last position."""
-    if clip.text_pool_type not in ("argmax", "eos", "last"):
-        raise ValueError(
-            f"this text tower pools by {clip.text_pool_type!r}; prompts need the end token (argmax, eos) or the last position"
-        )
-
-
 def encode_prefix(clip: CLIP, batch: TokenBatch, contexts: Tensor) -> Prefix | None:
     """Return the keys and values that all sequences with shared contexts (layers,
     n_ctx, width) have in common. These are the keys and values of the tokens before the
@@ -48,6 +33,8 @@ def encode_prefix(clip: CLIP, batch: TokenBatch, contexts: Tensor) -> Prefix | N
     nothing precedes the name, or if a block is not of the standard kind.
     """
     blocks = clip.transformer.resblocks
+    if contexts.dim() == 4:
+        return None
     if clip.attn_mask is None or not batch.prefix or not are_standard(blocks):
         return None
     ids = batch.ids[:1, : batch.prefix]
@@ -76,28 +63,53 @@ def encode_tokens(
 
     contexts: put into the slots of `batch`; None if it has none. prefix: the result of
         `encode_prefix` for these contexts; the tokens that it covers are not computed
-        again. Exact.
+        again. Exact. The last block computes the tokens that are read only.
     """
     start = 0 if prefix is None else batch.prefix
     ids, slots = batch.ids[:, start:], batch.slots[:, start:]
     x = _embed(clip, ids, slots, contexts, start)
+    length = x.shape[1]
     ends = batch.ends - start
     if clip.text_pool_type == "last":
-        ends = torch.full_like(ends, x.shape[1] - 1)
-    if are_standard(clip.transformer.resblocks):
-        x = _run_blocks(clip, x, ends, slots, contexts, prefix, class_vectors)
-    else:
-        mask = clip.attn_mask
+        ends = torch.full_like(ends, length - 1)
+    rows = torch.arange(len(x), device=x.device)
+    mask = clip.attn_mask
+    blocks = clip.transformer.resblocks
+    if not are_standard(blocks):
         if mask is not None:
-            mask = mask[: x.shape[1], : x.shape[1]]
+            mask = mask[:length, :length]
         x = clip.transformer(x, attn_mask=mask)
-        rows = torch.arange(len(x), device=x.device)
-        x = x[rows, ends]
-    return project_text(clip, clip.ln_final(x))
+        return project_text(clip, x[rows, ends])
+    causal_mask = torch.zeros(1, length, length, dtype=torch.bool, device=x.device)
+    if mask is not None:
+        causal_mask = torch.ones_like(causal_mask).triu(1)
+    replaced: dict[int, Tensor] = {}
+    if contexts is not None:
+        replaced = {i: contexts[i] for i in range(1, len(contexts))}
+    if class_vectors is not None:
+        replaced[class_vectors[0]] = class_vectors[1]
+    for i, block in enumerate(blocks):
+        if i in replaced:
+            x = _replace(x, slots, replaced[i])
+        if i < len(blocks) - 1:
+            q, k, v = qkv(block, x)
+        else:
+            last = x[rows, ends].unsqueeze(1)
+            q, k, v = qkv(block, last, x)
+            x = last
+            causal_mask = causal_mask[0, ends, None]
+        if prefix is not None:
+            attended = _attend(q, k, v, causal_mask, *prefix[i])
+        else:
+            mask = ~causal_mask.unsqueeze(1)
+            attended = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+        x = attention_output_and_mlp(block, x, attended)
+    return project_text(clip, x[:, 0])
 
 
 def project_text(clip: CLIP, x: Tensor) -> Tensor:
-    """Return the text features (B, d) of end tokens (B, width)."""
+    """Return the text features (B, d) of the last block's end tokens (B, width)."""
+    x = clip.ln_final(x)
     if clip.text_projection is None:
         return x
     if isinstance(clip.text_projection, nn.Linear):
@@ -131,47 +143,6 @@ def _replace(x: Tensor, slots: Tensor, context: Tensor) -> Tensor:
         entering = slots.to(context.dtype) @ context
     filled = slots.any(-1, keepdim=True)
     return torch.where(filled, entering.to(x.dtype), x)
-
-
-def _run_blocks(
-    clip: CLIP,
-    x: Tensor,
-    ends: Tensor,
-    slots: Tensor,
-    contexts: Tensor | None,
-    prefix: Prefix | None,
-    class_vectors: ClassVectors | None,
-) -> Tensor:
-    """Return the blocks' output at `ends` (B,), as (B, width), for embedded tokens x
-    (B, L, width). The last block computes `ends` only.
-    """
-    blocks = clip.transformer.resblocks
-    rows = torch.arange(len(x), device=x.device)
-    length = x.shape[1]
-    causal_mask = torch.zeros(length, length, dtype=torch.bool, device=x.device)
-    if clip.attn_mask is not None:
-        causal_mask = torch.ones_like(causal_mask).triu(1)
-    for i, block in enumerate(blocks):
-        if contexts is not None and 0 < i < len(contexts):
-            x = _replace(x, slots, contexts[i])
-        if class_vectors is not None and i == class_vectors[0]:
-            x = _replace(x, slots, class_vectors[1])
-        if i < len(blocks) - 1:
-            q, k, v = qkv(block, x)
-        else:
-            last = x[rows, ends].unsqueeze(1)
-            q, k, v = qkv(block, last, x)
-            x = last
-            causal_mask = causal_mask[ends, None]
-        if prefix is not None:
-            attended = _attend(q, k, v, causal_mask, *prefix[i])
-        else:
-            mask = ~causal_mask
-            if mask.dim() == 3:
-                mask = mask.unsqueeze(1)
-            attended = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
-        x = attention_output_and_mlp(block, x, attended)
-    return x[:, 0]
 
 
 def _attend(

@@ -37,11 +37,9 @@ class Tokenizer(Protocol):
 
     def encode(self, text: str) -> list[int]:
         """Return the tokens of a text without start and end tokens."""
-        ...
 
     def decode(self, tokens: list[int]) -> str:
         """Return the text of tokens."""
-        ...
 
 
 # by name
@@ -65,12 +63,8 @@ class TokenBatch(NamedTuple):
 
     def to(self, device: torch.device) -> TokenBatch:
         """Return the batch with its tensors on a device."""
-        return self._replace(
-            rows=self.rows.to(device),
-            ids=self.ids.to(device),
-            ends=self.ends.to(device),
-            slots=self.slots.to(device),
-        )
+        rows, ids, ends, slots = (tensor.to(device) for tensor in self[:4])
+        return TokenBatch(rows, ids, ends, slots, self.prefix)
 
 
 @lru_cache(maxsize=1)
@@ -174,16 +168,19 @@ def _batches(
     for rows in _group_by_length(counted, max_tokens):
         # tokens of the name itself
         covered = torch.tensor([names[row][0] for row in rows])[:, None]
-        filled, padded = _pad([names[row][1] for row in rows])
-        ends = len(start) + n_ctx + filled.sum(1)
+        tokens = [names[row][1] for row in rows]
+        counts = torch.tensor(list(map(len, tokens)))
+        filled = torch.arange(int(counts.max())) < counts[:, None]
+        ends = len(start) + n_ctx + counts
         length = max(lengths[row] for row in rows)
         ids = torch.full((len(rows), length), padding)
         ids[:, : len(start)] = torch.tensor(start, dtype=torch.long)
         ids.scatter_(1, ends[:, None], tokenizer.eot_token_id)
-        column = len(start) + torch.arange(padded.shape[1])
+        column = len(start) + torch.arange(filled.shape[1])
         is_name = column < len(start) + covered
         positions = column + torch.where(is_name, before, n_ctx)
-        ids[filled.nonzero()[:, 0], positions[filled]] = padded[filled]
+        joined = torch.tensor(list(chain.from_iterable(tokens)), dtype=torch.long)
+        ids[filled.nonzero()[:, 0], positions[filled]] = joined
         slot = torch.arange(n_ctx)
         slot_positions = len(start) + slot + torch.where(slot < before, 0, covered)
         slots = torch.zeros(*ids.shape, n_ctx)
@@ -204,16 +201,6 @@ def _tokenize_name(tokenizer: Tokenizer, name: str) -> tuple[int, list[int]]:
         tokens = tokenizer.encode(name + ".")
         known[name] = min(len(alone), len(tokens)), tokens
     return known[name]
-
-
-def _pad(sequences: list[list[int]]) -> tuple[Tensor, Tensor]:
-    """Return a mask of the tokens, and the tokens with 0 elsewhere, both (B, longest)."""
-    lengths = torch.tensor([len(tokens) for tokens in sequences])
-    filled = torch.arange(int(lengths.max())) < lengths[:, None]
-    tokens = torch.zeros(filled.shape, dtype=torch.long)
-    joined = list(chain.from_iterable(sequences))
-    tokens[filled] = torch.tensor(joined, dtype=torch.long)
-    return filled, tokens
 
 
 def _group_by_length(lengths: list[int], max_tokens: int) -> list[list[int]]:

@@ -75,13 +75,11 @@ class UnifiedPrompt(Prompt):
         self.dim, self.heads, self.layers, self.theta = dim, heads, layers, theta
         self.text_pre, self.text_post = self._maps(text.arguments["width"])
         self.visual_pre, self.visual_post = self._maps(visual.arguments["width"])
-        self.mixer: nn.Module
-        if theta in ("attention", "per-token"):
-            self.mixer = Mixer(dim, heads, layers, across_tokens=theta == "attention")
-        elif theta == "mlp":
+        self.mixer: nn.Module = nn.Identity()
+        if theta == "mlp":
             self.mixer = nn.GELU()
-        else:
-            self.mixer = nn.Identity()
+        elif theta != "identity":
+            self.mixer = Mixer(dim, heads, layers, across_tokens=theta == "attention")
 
     def _maps(self, width: int) -> tuple[nn.Module, nn.Module]:
         same_width = width == self.dim and self.theta != "mlp"
@@ -94,17 +92,13 @@ class UnifiedPrompt(Prompt):
         with full_precision(ctx):
             tokens = self.visual.tokens()
             if self.theta != "identity":
-                ctx, tokens = self._couple(ctx, tokens)
+                text = self.text_pre(ctx.flatten(0, -2))
+                visual = self.visual_pre(tokens.flatten(0, -2))
+                mixed = self.mixer(torch.cat([text, visual]))
+                text, visual = mixed.split([len(text), len(visual)])
+                ctx = self.text_post(text).view_as(ctx)
+                tokens = self.visual_post(visual).view_as(tokens)
             return Contexts(ctx.unsqueeze(0), self.visual.dropout(tokens))
-
-    def _couple(self, ctx: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
-        text = self.text_pre(ctx.flatten(0, -2))
-        visual = self.visual_pre(tokens.flatten(0, -2))
-        mixed = self.mixer(torch.cat([text, visual]))
-        text, visual = mixed.split([len(text), len(visual)])
-        return self.text_post(text).view_as(ctx), self.visual_post(visual).view_as(
-            tokens
-        )
 
     def describe(self) -> str:
         parts = f"{self.text.describe()}, {self.visual.describe()}"

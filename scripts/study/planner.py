@@ -29,10 +29,9 @@ class Group(NamedTuple):
 
 @dataclass
 class Planner:
-    """Adds runs to a plan; equal runs are one. Each method returns the job's name.
-
-    A variant is given by keywords: length (context vectors), head, layer, width (of
-    UPT's transformer), offsets (of classes), backbone.
+    """Adds runs to a plan; equal runs are one. Each method returns the job's name. A
+    variant is given by keywords: length (context vectors), head, layer, width (of UPT's
+    transformer), offsets (of classes), backbone.
     """
 
     protocol: Protocol
