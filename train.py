@@ -17,24 +17,22 @@ import sys
 import sysconfig
 import traceback
 import urllib.error
-from collections.abc import Sequence
 from pathlib import Path
 
 import datasets
 import trainers
 from toolkit.common import plugins
-from toolkit.common.cli import BAD_INPUT, FAILED, OK, STOPPED, stopped_by_sigterm
+from toolkit.common.cli import BAD_INPUT, FAILED, OK, STOPPED, Argv, stopped_by_sigterm
 from toolkit.common.text import check_arguments, error_message
 from trainers.engine.flags import arguments
 
 AGAIN = "with --resume auto the same command continues"
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command line and return its exit code.
-
-    0; 2 after one message about wrong input (MVLPT_DEBUG=1 adds the traceback), 1 if
-    training diverged, a disk is full or a plugin failed, 130 when stopped.
+def main(argv: Argv = None) -> int:
+    """Run a command line and return its exit code. 0; 2 after one message about wrong
+    input (MVLPT_DEBUG=1 adds the traceback), 1 if training diverged, a disk is full or
+    a plugin failed, 130 when stopped.
     """
     args = None
     # --help and wrong flags need no torch; of several processes one alone speaks

@@ -1,7 +1,5 @@
-"""Tasks: Dassl datasets that also say how they are labelled, prompted and scored.
-
-Every module and package in this folder may register datasets; to add one, drop a file
-in.
+"""Tasks: Dassl datasets that also say how they are labelled, prompted and scored. Every
+module and package in this folder may register datasets; to add one, drop a file in.
 """
 
 from __future__ import annotations
@@ -39,9 +37,7 @@ def __getattr__(name: str) -> object:
 
 
 def register_all() -> None:
-    """Import every module of this folder and the files of --import, so that their
-    registrations run. Repeated calls cost nothing.
-    """
+    """Import the modules of this folder, and the files of --import."""
     from toolkit import plugin_files
 
     plugin_files.import_modules(sys.modules[__name__], "datasets.pocket.tasks")
@@ -50,14 +46,9 @@ def register_all() -> None:
 
 def build_task(cfg, name: str) -> Task:
     """Build the registered dataset `name`, or custom images (`folder:PATH`, `csv:FILE`,
-    `wds:PATH`, `parquet:PATH`); `cfg` is left untouched.
-
-    The images are those of a record of the task in `cfg.DATASET.FEWSHOT`, if any.
-
-    Raises:
-        ValueError: the name is not registered, or the data on disk contradict
-            themselves or the record.
-        FileNotFoundError: the data, or a part of them, are not there.
+    `wds:PATH`, `parquet:PATH`), with those of a record in `cfg.DATASET.FEWSHOT`, if
+    any; `cfg` is left untouched. Raises ValueError for another name or data that
+    contradict themselves or the record, FileNotFoundError for missing data.
     """
     from .custom.task import is_custom, task_class, task_name
     from .few_shot import find_record, replay_record

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
-from toolkit.common.cli import FAILED, OK, NotDone, command_parser, run_command
+from toolkit.common.cli import FAILED, OK, Argv, NotDone, command_parser, run_command
 from toolkit.common.text import printable, start_log
 
 from .catalog.entries import SUITES, Entry, entries, entry
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from .tools.batch import Outcome
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(arguments: Argv = None) -> int:
     """Run one command and return the exit code."""
     options = _parser().parse_args(arguments)
     start_log()
@@ -176,7 +176,7 @@ def _doctor(options: argparse.Namespace) -> int:
     return OK
 
 
-def _print_summary(reports: Sequence[Report], is_named: bool) -> None:
+def _print_summary(reports: Sequence[Report], is_named: bool):
     missing = [report.name for report in reports if report.missing]
     if missing and not is_named:
         _write(f"missing: {', '.join(missing)}")
@@ -227,9 +227,7 @@ def _prepare(options: argparse.Namespace) -> int:
     if options.origin:
         return _prepare_from_copies(options, every)
     if every:
-        raise ValueError(
-            "prepare all needs --from, which says what to make the sets from"
-        )
+        raise ValueError("prepare all needs --from, the form of the copies")
     chosen = _named(options)
     for known in chosen:
         annotations.check_available(known, str(root / known.folder))

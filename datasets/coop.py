@@ -1,11 +1,7 @@
 """Tasks in CoOp's layout: a folder of images and a split file; CoOp's source sets but
-ImageNet.
-
-The sets are registered under CoOp's names with the metadata of
+ImageNet. The sets are registered under CoOp's names with the metadata of
 `catalog/coop_sets.yaml`.
 """
-
-from __future__ import annotations
 
 import logging
 import os
@@ -25,8 +21,7 @@ log = logging.getLogger(__name__)
 
 
 class CoopTask(Task):
-    """State these attributes and decorate the class with `register_task`; see `Task`
-    for the others.
+    """State these attributes and decorate the class with `register_task`; see `Task`.
 
         @register_task
         class OxfordPets(CoopTask):
@@ -36,15 +31,11 @@ class CoopTask(Task):
             split_json = "split_zhou_OxfordPets.json"
 
     Few-shot samples `cfg.DATASET.NUM_SHOTS` training images per class (-1: all; 0:
-    none) and at most 4 for validation with `cfg.DATASET.RANDOM_SEED_SAMPLING`.
-    `cfg.DATASET.SUBSAMPLE_CLASSES` (all, base, new) then selects classes. Class names
-    are those of the file, underscores included.
+    none) and at most 4 for validation with `cfg.DATASET.RANDOM_SEED_SAMPLING`;
+    `cfg.DATASET.SUBSAMPLE_CLASSES` then selects classes. Class names are the file's.
 
-    Attributes:
-        folder: the dataset's folder below the data root.
-        image_dir: the folder in it that paths are relative to.
-        split_json: the split file in it.
-        test_only: there are no training images, whatever the shots.
+    folder: below the data root. image_dir: in it, of the images. split_json: the split
+    file in it. test_only: there are no training images, whatever the shots.
     """
 
     folder: str = ""

@@ -1,11 +1,7 @@
 """Tasks in ELEVATER's layout: index files, a labelmap and zips in one folder; its 20
-sets and ImageNet-1K.
-
-The sets are registered under ELEVATER's names with the metadata of
-`catalog/elevater_sets.yaml`.
+sets and ImageNet-1K. The sets are registered under ELEVATER's names with the metadata
+of `catalog/elevater_sets.yaml`.
 """
-
-from __future__ import annotations
 
 import os
 from collections.abc import Sequence
@@ -22,26 +18,20 @@ FORMATS = ("iris", "coco")
 
 
 class ElevaterTask(Task):
-    """State these attributes and decorate the class with `register_task`; see `Task`
-    for the others.
+    """State these attributes and decorate the class with `register_task`; see `Task`.
 
         @register_task
         class Mnist(ElevaterTask):
             name = "mnist"
             root_folder = "classification/mnist_20211008"
 
-    Few-shot follows ELEVATER's rule: `cfg.DATASET.NUM_SHOTS` (-1: all; 0: no training
-    images, and the training index is not read) and `cfg.DATASET.RANDOM_SEED_SAMPLING`.
-    The official val split is not used. `cfg.DATASET.SUBSAMPLE_CLASSES` (all, base, new)
-    then selects classes.
+    Few-shot follows ELEVATER's rule: `cfg.DATASET.NUM_SHOTS` (-1: all; 0: none, and the
+    training index is not read) and `cfg.DATASET.RANDOM_SEED_SAMPLING`; the official val
+    split is not used. `cfg.DATASET.SUBSAMPLE_CLASSES` then selects classes.
 
-    Attributes:
-        root_folder: the dataset's folder below the data root.
-        format: "iris" or "coco".
-        train_index, test_index: index files in it.
-        labelmap: class names, one a line; only IRIS has one, and "" numbers the
-            classes.
-        prompt_names: names for prompts that replace those on disk, in label order.
+    root_folder: below the data root. format: "iris" or "coco". train_index, test_index:
+    files in it. labelmap: class names, one a line; only of IRIS, "" numbers the
+    classes. prompt_names: that replace those on disk, in label order.
     """
 
     root_folder: str = ""

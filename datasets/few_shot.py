@@ -1,12 +1,9 @@
 """Few-shot subsets: ELEVATER's rule image for image from two shots on, CoOp's number of
-images per class, and records of the sampled images.
-
-ELEVATER (Elevater_Toolkit_IC on vision-datasets 0.2.17) shuffles the training images
-with a private Mersenne Twister, walks them greedily until every class has its shots,
-and gives a fifth of each class to validation.
+images per class, and records of the sampled images. ELEVATER (Elevater_Toolkit_IC on
+vision-datasets 0.2.17) shuffles the training images with a private Mersenne Twister,
+walks them greedily until every class has its shots, and gives a fifth of each class to
+validation.
 """
-
-from __future__ import annotations
 
 import json
 import math
@@ -31,12 +28,10 @@ VAL_SHOTS = 4  # CoOp: at most so many validation images per class
 def sample(
     samples: Sequence[Sample], num_classes: int, shots: int, seed: int
 ) -> list[Sample]:
-    """Return ELEVATER's `shots` images per class, in the shuffled order.
-
-    An image is skipped if all its classes have their shots. It is kept if its rarest
-    class has at most half of them, or its most frequent one at most one and a half
-    times as many. Up to `shots` negative images are kept on the way. A class with too
-    few images gives all it has.
+    """Return ELEVATER's `shots` images per class, in the shuffled order. An image is
+    skipped if all its classes have their shots; it is kept if its rarest class has at
+    most half of them, or its most frequent one at most one and a half times as many. Up
+    to `shots` negative images are kept on the way, and all of a class with too few.
 
     Source: `DatasetManifest.sample_few_shot_subset` of vision-datasets 0.2.17.
     """
@@ -68,12 +63,10 @@ def sample(
 def split_val(
     samples: Sequence[Sample], num_classes: int, label_kind: str, ratio: float = 0.2
 ) -> tuple[list[Sample], list[Sample]]:
-    """Return ELEVATER's (train, val), both in the order of `samples`: of every class,
-    ceil(count * ratio) go to val.
-
-    Multiclass: the first ones of each class. Multilabel: for the lowest class that
-    still lacks images, the first image that shows it, which counts for all its classes.
-    Negative images stay in train. There is no randomness.
+    """Return ELEVATER's (train, val) in the order of `samples`: of every class the
+    first ceil(count * ratio) go to val; of multilabel images the first one for the
+    lowest class that still lacks images, counted for all its classes. Negative images
+    stay in train.
 
     Source: `get_dataloader` of Elevater_Toolkit_IC's evaluation/feature.py.
     """
@@ -100,13 +93,9 @@ def split_val(
 def sample_elevater(
     train: Sequence[Sample], num_classes: int, label_kind: str, shots: int, seed: int
 ) -> tuple[list[Sample], list[Sample]]:
-    """Return the (train, val) of an ELEVATER run, from the official training images.
-
-    With one shot the rule is the reference MVLPT's: train and val are the same images.
-    (ELEVATER's toolkit takes two a class, one for each, and writes n_shot 2.)
-
-    Args:
-        shots: per class, validation included; -1 takes all images, 0 none.
+    """Return ELEVATER's (train, val) from the official training images. shots: per
+    class, validation included; -1: all, 0: none. With one shot, as in the reference
+    MVLPT, both are the same images (ELEVATER's toolkit takes two, and writes n_shot 2).
     """
     _check_shots(shots)
     if shots == 0:
@@ -131,9 +120,8 @@ def sample_per_class(
     task: str = "",
 ) -> tuple[list[Sample], list[Sample]]:
     """Return CoOp's few-shot (train, val): `shots` training images per class (-1: all)
-    and min(shots, 4) validation images, or all there are.
-
-    The sample depends on `task` and `seed` alone.
+    and min(shots, 4) validation images, or all there are. The sample depends on `task`
+    and `seed` alone.
     """
     _check_shots(shots)
     if shots == 0:
@@ -176,9 +164,8 @@ def replay(
     record: Mapping, train: Sequence[Sample], val: Sequence[Sample] = ()
 ) -> tuple[list[Sample], list[Sample]]:
     """Return the (train, val) that a record names, found among the full `train` and
-    `val`: each split in itself first, as ELEVATER's val images come from train.
-
-    Raises ValueError if the record lacks a list, or names an image that is in neither.
+    `val`: each split in itself first, as ELEVATER's val images come from train. Raises
+    ValueError if the record lacks a list, or names an image that is in neither.
     """
     found = []
     where = f"the few-shot record of task {record.get('task')!r}"
@@ -195,11 +182,8 @@ def replay(
 
 
 def find_record(where: str | os.PathLike, task: str) -> dict | None:
-    """Return the record of `task` in `where`: one file, a folder of them, or a run's.
-
-    Returns None for the file of another task; a published list is of any.
-
-    Raises FileNotFoundError if there is none, ValueError if the file is no record.
+    """Return the record of `task` in `where`, a file (None if it is another task's), a
+    folder of them, or a run's. Raises FileNotFoundError, or ValueError for no record.
     """
     where = Path(where).expanduser()
     if not where.is_dir():
@@ -237,9 +221,8 @@ def check_record(where: str | os.PathLike, tasks: Iterable[str]) -> None:
 
 
 def replay_record(task: Task, record: Mapping, shots: int) -> None:
-    """Give `task`, which was built with all its images, those of a record.
-
-    Raises ValueError if it states other shots, or names an image that is not there.
+    """Give `task`, which was built with all its images, those of a record. Raises
+    ValueError if it states other shots, or names an image that is not there.
     """
     file = record["file"]
     stated = record.get("shots", shots)

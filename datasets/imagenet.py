@@ -1,7 +1,5 @@
 """ImageNet and its four variants: a folder a class, named by WordNet id or label."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,9 +21,8 @@ class ImageNetSet(CoopTask):
 
     def scan(self, folder: str, below: str) -> list[Sample]:
         """Return the images of `folder`/`below`, class by class; labels are positions
-        of the sorted class folders.
-
-        Raises FileNotFoundError, or ValueError for no class folder or an unknown one.
+        of the sorted class folders. Raises FileNotFoundError, or ValueError for no
+        class folder or an unknown one.
         """
         root = os.path.join(folder, below)
         if not os.path.isdir(root):
@@ -127,9 +124,7 @@ class NumberedVariant(Variant):
         for inner in folders:
             if not inner.isdecimal():
                 path = os.path.join(root, inner)
-                raise ValueError(
-                    f"{self.name}: {path} is no class: folders are numbers from 0 on"
-                )
+                raise ValueError(f"{self.name}: {path} is no class, a number from 0 on")
         return sorted(folders, key=int)
 
     def name_folders(

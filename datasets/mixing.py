@@ -1,7 +1,5 @@
 """The order in which the images of several tasks are seen, and how often."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -14,22 +12,15 @@ MIXINGS = ("proportional", "uniform", "temperature")
 
 class MixingSampler(Sampler[list[int]]):
     """Batches of positions in a dataset that holds its tasks one after the other; a
-    DataLoader's `batch_sampler`.
+    DataLoader's `batch_sampler`. An epoch's order is a function of (seed, epoch) alone:
+    call `set_epoch` before each epoch, or it repeats.
 
-    An epoch's order is a function of (seed, epoch) alone: call `set_epoch` before each
-    epoch, or it repeats.
-
-    Args:
-        sizes: the number of images of each task; tasks without images are never
-            sampled.
-        mixing: "proportional" shows every image once an epoch. "uniform" gives every
-            task the same share of the epoch, "temperature" a share proportional to size
-            ** (1 / temperature). A task's images come in shuffled passes, so that none
-            is seen twice before all are seen once.
-        temperature: 1 gives shares proportional to size, more evens them out.
-        homogeneous: every batch is from one task.
-        drop_last: drop the short last batch (if homogeneous: of each pass over a task),
-            unless it is the only one.
+    sizes: images of each task; tasks without images are never sampled. mixing:
+    "proportional" shows every image once an epoch; "uniform" gives every task the same
+    share, "temperature" one proportional to size ** (1 / temperature), in shuffled
+    passes, so that no image is seen twice before all are seen once. homogeneous: every
+    batch is from one task. drop_last: drop the short last batch (if homogeneous: of
+    each pass over a task), unless it is the only one.
     """
 
     def __init__(

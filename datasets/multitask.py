@@ -1,7 +1,5 @@
 """Several tasks as one torch dataset, without touching them."""
 
-from __future__ import annotations
-
 import itertools
 import mmap
 import os
@@ -26,31 +24,24 @@ CACHE_BUDGET = 1 << 30  # bytes of decoded images
 
 
 class MultitaskDataset(Dataset):
-    """The `split` lists of `tasks`, one after the other.
+    """The `split` ("train", "val" or "test") lists of `tasks`, one after the other.
 
     An item is a dict:
         img      float32 (3, S, S), normalised
         label    int, the first label within its task; -1 for a negative image
-        labels   int64 (K,), all labels within its task, padded with -1; K is the most labels that an image here has
+        labels   int64 (K,), all labels within its task, padded with -1
         task     int, the position of its task
         index    int, the position in this dataset
         impath   str, the path as the task's index has it
 
-    Args:
-        split: "train", "val" or "test".
-        size: the side S of the images in pixels.
-        crop: "squash" or "crop" for all tasks; None takes each task's setting.
-        transform: called with the PIL image instead of `resize`. A float tensor that it
-            returns is taken as normalised.
-        cache_budget: decoded images are kept, as uint8, if all take at most as many
-            bytes and there is no `transform`.
-        background: behind transparent pixels, see `read_image`.
+    size: S in pixels. crop: "squash" or "crop" for all tasks; None takes each task's.
+    transform: of the PIL image instead of `resize`; a float tensor that it returns is
+    taken as normalised. cache_budget: decoded images are kept, as uint8, if all take at
+    most as many bytes and there is no `transform`. background: see `read_image`.
 
-    Attributes:
-        tasks, names: the tasks and their names.
-        offsets: per task, the first of its columns in the union of all classes.
-        num_classes, classnames, lab2cname: of the union. Classes of the same name in
-            two tasks stay two classes.
+    Attributes `num_classes`, `classnames` and `lab2cname` are of the union of all
+    classes, in which those of one name stay two; `offsets` has each task's first
+    column.
     """
 
     def __init__(
@@ -161,10 +152,9 @@ class MultitaskDataset(Dataset):
             self._cache = _ImageCache(len(self.samples), self.size)
 
     def decode(self, rows: Sequence[int]) -> None:
-        """Decode images before they are needed, several at a time.
-
-        Raises ImageError or FileNotFoundError naming the first that can't be decoded,
-        and how many others there are.
+        """Decode images before they are needed, several at a time. Raises ImageError or
+        FileNotFoundError naming the first that can't be decoded, and how many others
+        there are.
         """
         options = {"desc": "test images", "unit": "image", "leave": False}
         with ThreadPoolExecutor(min(16, os.cpu_count() or 1)) as pool:
@@ -187,9 +177,7 @@ class MultitaskDataset(Dataset):
     def task_of(self, index: int) -> int:
         """Return the position of the task that item `index` belongs to."""
         if not 0 <= index < len(self):
-            raise IndexError(
-                f"index {index} is out of range: the dataset has {len(self)} items"
-            )
+            raise IndexError(f"index {index} is out of range: {len(self)} items")
         return bisect_right(self._starts, index) - 1
 
     def rows(self, task: int) -> range:
@@ -225,9 +213,8 @@ class MultitaskDataset(Dataset):
 
 class _ImageCache:
     """uint8 images in anonymous shared memory: all processes share the images that a
-    forked worker decodes.
-
-    Pages take memory once they are written. The copy of a spawned worker starts empty.
+    forked worker decodes. Pages take memory once they are written. The copy of a
+    spawned worker starts empty.
     """
 
     def __init__(self, count: int, size: int):
@@ -258,9 +245,8 @@ def _shared_bytes(count: int) -> Tensor:
 
 def label_distribution(labels: Tensor, num_classes: int) -> Tensor:
     """Return target distributions (B, num_classes) of labels (B, K) padded with -1: 1/k
-    on each of an image's k labels.
-
-    The row of an image without labels is all zeros, so that its cross-entropy is 0.
+    on each of an image's k labels. The row of an image without labels is all zeros, so
+    that its cross-entropy is 0.
     """
     distribution = torch.zeros(len(labels), num_classes + 1, device=labels.device)
     # the last column takes the padding

@@ -1,7 +1,5 @@
 """A task: a registered Dassl dataset that says how it is labelled and scored."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -34,12 +32,10 @@ class Sample:
 
 
 class Task(DatasetBase):
-    """Images with labels, class names, a metric and prompt templates.
-
-    Subclasses state the class attributes and call this constructor with the samples
-    that they read; Dassl constructs a registered subclass with `cfg` alone. `train_x`,
-    `val` and `test` are lists of `Sample`, few-shot already applied; `val` may be
-    empty.
+    """Images with labels, class names, a metric and prompt templates. Subclasses state
+    the class attributes and call this constructor with the samples that they read;
+    Dassl constructs a registered one with `cfg` alone. `train_x`, `val` (it may be
+    empty) and `test` are lists of `Sample`, few-shot already applied.
     """
 
     name: str = ""
@@ -103,12 +99,10 @@ class Task(DatasetBase):
         return targets
 
     def subsample(self, cfg) -> None:
-        """Keep the classes that DATASET.SUBSAMPLE_CLASSES names, their labels counted
-        from 0 again; a second call changes nothing.
-
-        "base" is CoOp's first half of the classes in label order, rounded up, "new" the
-        rest. Raises ValueError for another name, for a multilabel task, and if the
-        metric needs two classes and one is left.
+        """Keep the classes that DATASET.SUBSAMPLE_CLASSES names, labels counted from 0
+        again, once: "base" is CoOp's first half in label order, rounded up, "new" the
+        rest. Raises ValueError for another name, a multilabel task, or too few classes
+        for the metric.
         """
         which = getattr(cfg.DATASET, "SUBSAMPLE_CLASSES", "all")
         kept = class_range(which, len(self._classnames))
@@ -242,8 +236,7 @@ def _base_folder(dataset: DatasetBase, paths: Sequence[str]) -> str:
 
 def as_task(dataset: DatasetBase, name: str) -> Task:
     """Return a Dassl dataset (with Datum items) as a task called `name`; a `Task` is
-    returned as it is.
-
-    Its attributes `label_kind`, `metric`, `templates` and `crop` hold, if it has them.
+    returned as it is. Its attributes `label_kind`, `metric`, `templates` and `crop`
+    hold, if it has them.
     """
     return dataset if isinstance(dataset, Task) else _Wrapped(dataset, name)

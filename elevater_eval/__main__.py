@@ -2,8 +2,6 @@
 code 2 on bad input.
 """
 
-from __future__ import annotations
-
 import argparse
 import sys
 from collections.abc import Callable, Sequence

@@ -1,12 +1,8 @@
 """The bootstrap over test images: how much a score, or a difference of scores, depends
-on the choice of images.
-
-A sample is a count for each image, (N,) integers that sum to N, so the costly steps of
-a metric (argmax, sorting) are done once for all samples. Samples depend only on the
-given generator.
+on the choice of images. A sample is a count for each image, (N,) integers that sum to
+N, so the costly steps of a metric (argmax, sorting) are done once for all samples.
+Samples depend only on the given generator.
 """
-
-from __future__ import annotations
 
 import zlib
 from collections.abc import Callable
@@ -34,7 +30,6 @@ def resample(
     statistic: Statistic, images: int, resamples: int, rng: np.random.Generator
 ) -> np.ndarray:
     """Return `statistic` on `resamples` samples of images on which it is defined.
-
     Raises ValueError if it is defined on fewer than a tenth of the samples.
     """
     values: list[float] = []
@@ -98,7 +93,6 @@ def statistic_of(
     metric: str, targets: np.ndarray, probabilities: np.ndarray
 ) -> Statistic:
     """Return an official metric of `elevater_eval.metrics` as a function of counts.
-
     `targets` are labels (N,), or a 0/1 matrix (N, C), `probabilities` (N, C). Classes
     are those of all images, in every sample. Raises ValueError for another metric.
     """

@@ -2,8 +2,6 @@
 tests over the test images.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -48,18 +46,16 @@ def compare(
     seed: int = 0,
     tasks: Tasks | None = None,
 ) -> Record:
-    """Compare two submissions (all that `score` takes) on the tasks and seeds that both
-    have.
+    """Compare two submissions (all that `score` takes) on their common tasks and seeds.
 
     Returns ``{"a", "b", "resamples", "seed", "tasks", "suites", "absent"}``. Each task
-    has both scores (means over the common seeds), their ``difference`` b - a, its 95 %
-    bootstrap interval ``low``, ``high``, and the two-sided ``p`` of ``test``: for
-    accuracy exact McNemar, and with several seeds its extension, which flips the signs
-    of all seeds of an image together; otherwise a paired bootstrap over images, the
-    seeds of an image together. Each suite has the same of the mean over its tasks,
-    images sampled within each task. ``absent`` names tasks and seeds that only one side
-    has. Scores are fractions; no p-value is corrected for the number of tasks. Equal
-    ``seed`` and ``resamples`` give equal results.
+    has both scores (means over seeds, fractions), their ``difference`` b - a, its 95 %
+    bootstrap interval ``low``, ``high``, and the two-sided ``p`` of ``test``, not
+    corrected: for accuracy exact McNemar, with several seeds its extension, which flips
+    the signs of all seeds of an image together; otherwise a paired bootstrap over
+    images, the seeds of one together. A suite has the same of the mean over its tasks.
+    ``absent`` names tasks and seeds of one side. Equal ``seed`` and ``resamples`` give
+    equal results.
     """
     if resamples < 1:
         raise ValueError(f"resamples must be 1 or more, got {resamples}")
@@ -100,20 +96,16 @@ def _read(source: Sources, root: Root, only: Only, tasks: Tasks) -> dict[str, _S
         try:
             for seed, fold in zip(entry.rnd_seeds, entry.predictions, strict=True):
                 scores[seed] = metrics.compute(task.metric, labels.targets, fold)
-                evidence[seed] = _evidence(task.metric, labels.targets, fold)
+                if task.metric == "accuracy":
+                    fold = fold.argmax(axis=1) == labels.targets
+                elif task.metric == "mean-per-class":
+                    fold, _ = metrics.class_hits(labels.targets, fold)
+                evidence[seed] = fold
             sides[task.name] = _Side(entry.model_name, labels, scores, evidence)
         except ValueError as reason:
             issues.append(error(entry.where(), str(reason)))
     raise_errors(issues + one_experiment(outlines))
     return sides
-
-
-def _evidence(metric: str, targets: np.ndarray, fold: np.ndarray) -> np.ndarray:
-    if metric == "accuracy":
-        return fold.argmax(axis=1) == targets
-    if metric == "mean-per-class":
-        return metrics.class_hits(targets, fold)[0]
-    return fold
 
 
 def _pairs(
@@ -195,9 +187,8 @@ def _difference(
 
 def sign_flip_p(differences: np.ndarray) -> float:
     """Return the exact two-sided p-value of integers (N,) under the hypothesis that
-    each is as likely as its negative.
-
-    With differences of -1, 0 and 1, as from one seed, this is McNemar's exact test.
+    each is as likely as its negative. With differences of -1, 0 and 1, as from one
+    seed, this is McNemar's exact test.
     """
     from scipy.stats import binom
 

@@ -67,7 +67,6 @@ class PredictionFile:
 def parse_entry(record: Any, where: str) -> tuple[PredictionFile | None, Issues]:
     """Return an entry made of a decoded JSON object, whose predictions `read_folds` has
     read, None if a part of it cannot be read; and all that is wrong with its form.
-
     Sizes and row sums depend on the task and are checked by `validation`.
     """
     if not isinstance(record, dict):

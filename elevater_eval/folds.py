@@ -1,7 +1,5 @@
 """Folds: an entry's matrix (N, C) for each seed, read from JSON and checked."""
 
-from __future__ import annotations
-
 import math
 from array import array
 from typing import Any
@@ -31,9 +29,7 @@ class FoldError(JSONError):
 
 
 def read_folds(reader: Reader) -> Any:
-    """Return "predictions"; of a list, a float64 (N, C) for each fold, or the
-    reason why it cannot be read.
-    """
+    """Return "predictions": for each fold a float64 (N, C), or why it is not read."""
     if reader.peek() != "[":
         return reader.value()
     folds = []

@@ -1,7 +1,5 @@
 """Faults of a prediction file or a submission, as data."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from dataclasses import dataclass
 

@@ -2,8 +2,6 @@
 text or one tree of objects.
 """
 
-from __future__ import annotations
-
 import codecs
 import itertools
 import json

@@ -1,7 +1,5 @@
 """Labels of a test set, read from its index file in the order of submissions."""
 
-from __future__ import annotations
-
 import json
 import re
 from dataclasses import dataclass
@@ -31,9 +29,8 @@ class Labels:
 
 def read_labels(root: Root, task: TaskInfo) -> Labels:
     """Return the test labels of a task under the data root: IRIS in the order of lines,
-    COCO by ascending image id.
-
-    Raises FileNotFoundError, or ValueError that names the file and the line.
+    COCO by ascending image id. Raises FileNotFoundError, or ValueError that names the
+    file and the line.
     """
     index = Path(root) / task.test_index
     if task.format == "iris":

@@ -1,7 +1,5 @@
 """Consistency of a task's parts over seeds, which are merged, and of all tasks."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace

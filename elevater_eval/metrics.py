@@ -1,12 +1,8 @@
 """The four metrics of the ELEVATER benchmark, with the semantics of its toolkit; below
-them ``EXTRA`` ones for insight.
-
-Each takes ``targets`` and ``probabilities`` of shape (N, C) and returns a fraction in
-[0, 1] as a Python float. All input of ``np.asarray`` is accepted; a wrong shape, dtype
-or a NaN raises ``ValueError``.
+them ``EXTRA`` ones for insight. Each takes ``targets`` and ``probabilities`` of shape
+(N, C) and returns a fraction in [0, 1] as a Python float. All input of ``np.asarray``
+is accepted; a wrong shape, dtype or a NaN raises ``ValueError``.
 """
-
-from __future__ import annotations
 
 import random
 from collections.abc import Mapping
@@ -30,11 +26,8 @@ def accuracy(targets: ArrayLike, probabilities: ArrayLike) -> float:
 
 def mean_per_class(targets: ArrayLike, probabilities: ArrayLike) -> float:
     """Return recall averaged over the classes that occur in ``targets``: integers (N,)
-    or one-hot rows (N, C).
-
-    Classes without a test image are removed before the argmax, so a prediction of such
-    a class becomes the best of the classes that are present. On the full test sets
-    every class occurs, and this is balanced accuracy.
+    or one-hot rows (N, C). Others are removed before the argmax, so that a prediction
+    of one becomes the best class that is present.
     """
     scores = _scores(probabilities)
     targets = np.asarray(targets)
@@ -53,12 +46,9 @@ def mean_per_class(targets: ArrayLike, probabilities: ArrayLike) -> float:
 
 
 def eleven_point_map(targets: ArrayLike, probabilities: ArrayLike) -> float:
-    """Return 11-point interpolated average precision, averaged over the classes that
-    have a positive.
-
-    ``targets`` is a 0/1 matrix (N, C); integers (N,) are read as one class against the
-    rest. The precision-recall curve is scikit-learn's, which ends at (recall 0,
-    precision 1): the value at recall 0 is always 1.
+    """Return 11-point interpolated average precision, averaged over the classes with a
+    positive. ``targets`` is a 0/1 matrix (N, C), or integers (N,): one class against
+    the rest. The precision-recall curve is scikit-learn's, 1 at recall 0.
     """
     precision_recall_curve = _sklearn_metrics().precision_recall_curve
 
@@ -82,9 +72,8 @@ def eleven_point_map(targets: ArrayLike, probabilities: ArrayLike) -> float:
 
 def roc_auc(targets: ArrayLike, probabilities: ArrayLike) -> float:
     """Return the area under the ROC curve of column 1, for ``targets`` (N,) of 0 and 1
-    and two classes.
-
-    A 0/1 matrix (N, C) with more than two columns is averaged over its columns.
+    and two classes. A 0/1 matrix (N, C) with more than two columns is averaged over its
+    columns.
     """
     roc_auc_score = _sklearn_metrics().roc_auc_score
     scores = _scores(probabilities)
@@ -101,9 +90,7 @@ def roc_auc(targets: ArrayLike, probabilities: ArrayLike) -> float:
         raise ValueError(message)
     labels = _labels(targets, scores)
     if labels.min() == labels.max():
-        raise ValueError(
-            f"roc_auc: targets hold only class {labels[0]}; both 0 and 1 are needed"
-        )
+        raise ValueError(f"roc_auc: targets hold only class {labels[0]}, not both")
     return float(roc_auc_score(labels, scores[:, 1]))
 
 
@@ -116,10 +103,9 @@ METRICS = {
 
 
 def _sklearn_metrics() -> ModuleType:
-    """Return sklearn.metrics, imported when it is first used.
-
-    rich, which sklearn imports, draws from Python's global generator, whose state in a
-    checkpoint must not depend on when that is.
+    """Return sklearn.metrics, imported when it is first used. rich, which sklearn
+    imports, draws from Python's global generator, whose state in a checkpoint must not
+    depend on when that is.
     """
     state = random.getstate()
     import sklearn.metrics
@@ -220,9 +206,7 @@ def _scores(probabilities: ArrayLike) -> np.ndarray:
         message = f"probabilities must have shape (images, classes) and not be empty, got {scores.shape}"
         raise ValueError(message)
     if scores.dtype.kind not in "fiu":
-        raise ValueError(
-            f"probabilities must be real numbers, got dtype {scores.dtype}"
-        )
+        raise ValueError(f"probabilities must be real numbers, not {scores.dtype}")
     if not np.isfinite(scores).all():
         raise ValueError("probabilities hold NaN or infinity")
     return scores

@@ -2,8 +2,6 @@
 probabilities of six decimals.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator
 from functools import cache
@@ -36,13 +34,10 @@ def write_predictions(
     seed: int,
     probabilities: ArrayLike,
 ) -> Path:
-    """Write a prediction file, whole or not at all, and return its path.
-
-    Args:
-        probabilities: (N, C); rows in the order of the test index (IRIS: its lines;
-            COCO: ascending image id), columns in the order of the labels.
-
-    Raises ValueError if these are not in [0, 1], or the file would not be valid.
+    """Write a prediction file, whole or not at all, and return its path. probabilities:
+    (N, C), rows in the order of the test index (COCO: ascending image id), columns of
+    the labels. Raises ValueError if they are not in [0, 1], or the file would not be
+    valid.
     """
     path = Path(path)
     head = {
@@ -113,10 +108,9 @@ def rounded(values: np.ndarray) -> np.ndarray:
 
 
 def rows_as_text(values: np.ndarray) -> str:
-    """Return the matrix (N, C) of numbers in [0, 1], rounded, as ``[a,b],[c,d]``.
-
-    A large one takes a fifth of the time of `json`, whose text is equal: each number
-    is one of 1,000,001 texts.
+    """Return the matrix (N, C) of numbers in [0, 1], rounded, as ``[a,b],[c,d]``. A
+    large one takes a fifth of the time of `json`, whose text is equal: each number is
+    one of 1,000,001 texts.
     """
     if values.size < LARGE:
         text = json.dumps(rounded(values).tolist(), separators=(",", ":"))

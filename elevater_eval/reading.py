@@ -1,7 +1,5 @@
 """Entries of submissions and prediction files; one task is in memory at once."""
 
-from __future__ import annotations
-
 import zipfile
 import zlib
 from collections.abc import Collection, Iterable, Iterator
@@ -42,10 +40,9 @@ Found = tuple[PredictionFile | None, Issues]
 
 def read_entries(sources: Sources, only: Only = None) -> Iterator[Found]:
     """Yield the entries of a submission: a zip, its unpacked JSON, or all that
-    `combine` takes, its files merged by task.
-
-    With `only`, prediction files of other tasks are skipped. Damage is returned, never
-    raised; a path that does not exist raises FileNotFoundError.
+    `combine` takes, its files merged by task. With `only`, prediction files of other
+    tasks are skipped. Damage is returned, never raised; a path that does not exist
+    raises FileNotFoundError.
     """
     paths = path_list(sources)
     if len(paths) == 1 and paths[0].is_file():

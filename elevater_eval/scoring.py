@@ -2,8 +2,6 @@
 task's official metric.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -28,17 +26,14 @@ def score(
     extra: Sequence[str] = (),
     tasks: Tasks | None = None,
 ) -> Record:
-    """Score a submission, prediction files, or folders of them; `only` restricts it to
-    the named tasks.
+    """Score a submission, prediction files, or folders of them; `only` restricts tasks.
 
     Returns ``{"model_name", "n_shot", "tasks": [...], "suites": [...]}``: for each task
-    its metric, seeds, the score of each seed and their mean; for each suite the mean
-    over its tasks that are present. Scores are fractions. With names of
-    `metrics.EXTRA`, each task has ``"extra"``: for each name its value for each seed
-    and their mean, or None for a multilabel task.
-
-    Raises InvalidSubmissionError with all faults of predictions and labels, ValueError
-    if no task is left to score, or a name is unknown.
+    its metric, seeds, the score of each and their mean, for each suite the mean over
+    its tasks that are present, all as fractions; with names of `metrics.EXTRA`, also
+    ``"extra"``: the same of each, None for a multilabel task. Raises
+    InvalidSubmissionError with all faults, ValueError for no task to score, or an
+    unknown name.
     """
     tasks = load_tasks() if tasks is None else tasks
     for name in extra:

@@ -2,8 +2,6 @@
 member all_predictions.json.
 """
 
-from __future__ import annotations
-
 import logging
 import zipfile
 from pathlib import Path
@@ -32,20 +30,14 @@ def combine(
     *,
     allow_partial: bool = False,
 ) -> Path:
-    """Merge prediction files into the submission `out` and return its path.
+    """Merge prediction files into the submission `out` and return its path; equal input
+    gives equal bytes.
 
-    Equal input gives equal bytes: tasks are sorted by name and seeds ascending.
-
-    Args:
-        sources: runs' folders (predictions/ is taken), folders of files, files.
-        root: data root; a warning is logged for each task whose test images there are
-            not in ELEVATER's order. Those of another split are an error.
-        allow_partial: tasks may differ in their seeds.
-
-    Raises:
-        InvalidSubmissionError: files do not agree in all but seeds, predictions and
-            `num_trainable_params` (which is averaged), or tasks in their seeds.
-        FileNotFoundError: there are no prediction files.
+    sources: runs' folders (predictions/ is taken), folders of files, files. root: data
+    root; a warning is logged for a task whose test images there are not in ELEVATER's
+    order, and those of another split are an error. allow_partial: tasks may differ in
+    their seeds. Raises FileNotFoundError, or InvalidSubmissionError if files do not
+    agree in all but seeds, predictions and `num_trainable_params` (which is averaged).
     """
     files = prediction_files(sources)
     tasks = load_tasks() if root is not None else {}

@@ -1,7 +1,5 @@
 """Results of scoring and comparing as text of aligned columns, scores in percent."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The table of known tasks: size, metric and index file of each, from `tasks.json`."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Checks of a submission: its form, its tasks, what the leaderboard needs."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 from zipfile import is_zipfile
@@ -34,7 +32,6 @@ def validate(
     tasks: Tasks | None = None,
 ) -> Issues:
     """Return all that is wrong with a submission, or prediction files and folders.
-
     Sizes are those of the table of tasks, or of the index files if a data `root` is
     given. A gap of a well-formed entry for the leaderboard is a warning, and an error
     with `leaderboard`.

@@ -9,8 +9,6 @@ Nothing here knows a configuration system, a trainer or a dataset file.
     logits = model(images, ["cat", "dog"])
 """
 
-from __future__ import annotations
-
 import importlib.util
 from typing import TYPE_CHECKING
 
@@ -19,10 +17,7 @@ if TYPE_CHECKING:
 else:
 
     def __getattr__(name: str) -> object:
-        """Return a public name.
-
-        The first one imports torch and open_clip, which command lines do without.
-        """
+        """Return a public name; the first one imports torch and open_clip."""
         is_private = name.startswith("_") and name != "__all__"
         if is_private or importlib.util.find_spec(f"{__name__}.{name}"):
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

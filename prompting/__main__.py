@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from prompting.answers import Answer, Sorter, Writer
 from toolkit.common.class_names import require_distinct
-from toolkit.common.cli import NotDone, command_parser, run_command
+from toolkit.common.cli import Argv, NotDone, command_parser, run_command
 from toolkit.common.files import read_names
 from toolkit.common.plugins import import_file
 from toolkit.common.structured import read_yaml
@@ -145,9 +145,7 @@ def _check_predict(args: argparse.Namespace) -> None:
             f"--threshold is {args.threshold}; it is a probability, from 0 to 1"
         )
     if args.copy and not args.sort_into:
-        raise ValueError(
-            "--copy says how --sort-into puts images; give a folder with --sort-into"
-        )
+        raise ValueError("--copy says how --sort-into puts images; give --sort-into")
 
 
 def run_serve(args: argparse.Namespace) -> None:
@@ -221,7 +219,7 @@ def usable_device(name: str) -> str:
     return name
 
 
-def main(argv: list[str] | None = None) -> int:
+def main(argv: Argv = None) -> int:
     """Run a command; exit code 1: some images could not be read, 2: wrong input."""
     args = build_parser().parse_args(argv)
     return run_command(lambda: args.run(args))

@@ -2,8 +2,6 @@
 sorted into folders.
 """
 
-from __future__ import annotations
-
 import csv
 import filecmp
 import json
@@ -104,9 +102,8 @@ def _line(found: Answer) -> str:
 
 class Sorter:
     """Puts images into `folder`/<predicted class>/, as links or copies, under their
-    names.
-
-    Nothing is overwritten: an image whose name is taken by another gets a number.
+    names. Nothing is overwritten: an image whose name is taken by another gets a
+    number.
     """
 
     def __init__(self, folder: str | os.PathLike, copy: bool) -> None:

@@ -23,10 +23,8 @@ def are_standard(blocks: nn.ModuleList) -> bool:
 def qkv(
     block: ResidualAttentionBlock, x: Tensor, y: Tensor | None = None
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Return queries of x (B, L, width) and keys and values of y (B, M, width), by
-    default x.
-
-    Each is (B, heads, L or M, width / heads).
+    """Return queries of x (B, L, width), and keys and values of y (B, M, width), by
+    default x; each is (B, heads, L or M, width / heads).
     """
     attention = block.attn
     width = x.shape[-1]
@@ -47,7 +45,6 @@ def attention_output_and_mlp(
     block: ResidualAttentionBlock, x: Tensor, attended: Tensor
 ) -> Tensor:
     """Return the block's output after attention: output map, residuals and MLP.
-
     attended: (B, heads, L, width / heads).
     """
     from open_clip.transformer import QuickGELU

@@ -17,7 +17,6 @@ from prompting.prompts import (
 
 class DeepPrompt(Prompt):
     """Base of prompts with text vectors (layers, n_ctx, width) before the class name.
-
     Those of the first layer start from `init` (n_ctx, width), such as the embeddings of
     some words; all others from Normal(0, 0.02). fixed_words: the words between the
     vectors and the class name.
@@ -41,10 +40,8 @@ class DeepPrompt(Prompt):
 @register
 class IVLPPrompt(DeepPrompt):
     """Independent text and visual vectors in the first blocks (IVLP, as in the code of
-    MaPLe and PromptSRC).
-
-    text: (text_layers, n_text, text_width). visual: (visual_layers, n_visual,
-    image_width), or None if visual_layers is 0.
+    MaPLe and PromptSRC). text: (text_layers, n_text, text_width). visual:
+    (visual_layers, n_visual, image_width), or None if visual_layers is 0.
     """
 
     kind = "ivlp"
@@ -89,10 +86,8 @@ class IVLPPrompt(DeepPrompt):
 @register
 class MaPLePrompt(DeepPrompt):
     """Text vectors, and visual vectors that are a linear map of each layer's text
-    vectors (MaPLe, eq. 5 to 7).
-
-    text: (layers, n_ctx, text_width). The maps of the second and further layers start
-    as copies of one.
+    vectors (MaPLe, eq. 5 to 7). text: (layers, n_ctx, text_width). The maps of the
+    second and further layers start as copies of one.
     """
 
     kind = "maple"

@@ -1,7 +1,5 @@
 """A prompted CLIP with fixed classes as an ONNX model: normalised images in,
-probabilities out.
-
-Needs the packages onnx and onnxscript.
+probabilities out. Needs the packages onnx and onnxscript.
 """
 
 import json
@@ -22,9 +20,7 @@ INPUT, OUTPUT = "images", "probabilities"
 
 
 class FixedClasses(nn.Module):
-    """The image tower with its prompt, and the class features as constants: images (B,
-    3, S, S) -> (B, C).
-    """
+    """The prompted image tower and constant class features: (B, 3, S, S) -> (B, C)."""
 
     class_features: Tensor
 
@@ -52,16 +48,11 @@ def export(
     classes: Sequence[str] | None = None,
     task: str | None = None,
 ) -> list[str]:
-    """Write an ONNX model, whole or not at all, and return its class names in the order
-    of its output.
-
+    """Write an ONNX model, whole or not at all; return its class names in output order.
     Input "images" (batch, 3, S, S), float32, normalised; output "probabilities" (batch,
-    C). The names and the preprocessing are in the model's metadata as JSON, under
-    "classes" and "preprocessing". classes, task: as in `Predictor.predict`; the
-    predictor must be on the CPU.
-
-    Raises ValueError if a package is missing or `path` is a device, IsADirectoryError if
-    it is a folder, or as `Predictor.choose_classes` does.
+    C); names and preprocessing are its metadata, as JSON. The predictor must be on the
+    CPU. Raises ValueError for a missing package, a device, or wrong classes, and
+    IsADirectoryError.
     """
     path = Path(path)
     check_output(path)

@@ -1,7 +1,5 @@
 """Operations on class features and context vectors: rows, lengths and orders."""
 
-from __future__ import annotations
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -31,10 +29,7 @@ def side_by_side(prompted: Tensor, zero_shot: Tensor, weight: float) -> Tensor:
 
 
 def rows_of(values: Tensor, dim: int, rows: Tensor | None, count: int) -> Tensor:
-    """Return the class-specific values of `rows`.
-
-    Raises ValueError if they are not those of `count` classes.
-    """
+    """Return the class-specific values of `rows`; ValueError for other classes."""
     if rows is not None:
         values = values.index_select(dim, rows)
     if values.shape[dim] != count:
@@ -45,10 +40,7 @@ def rows_of(values: Tensor, dim: int, rows: Tensor | None, count: int) -> Tensor
 
 
 def given(vectors: Tensor | None) -> Tensor:
-    """Return vectors of `Contexts`.
-
-    Raises ValueError if they are not those of the model's prompt.
-    """
+    """Return vectors of `Contexts`; ValueError if they are not those of the model."""
     if vectors is None:
         raise ValueError("the contexts lack vectors that the model's prompt has")
     return vectors

@@ -1,11 +1,7 @@
 """Prompts on the Hugging Face Hub: prompts.safetensors and a model card that is
-generated from it.
-
-Only safetensors and text are exchanged, so that loading executes nothing. Needs the
-package huggingface_hub.
+generated from it. Only safetensors and text are exchanged, so that loading executes
+nothing. Needs the package huggingface_hub.
 """
-
-from __future__ import annotations
 
 import json
 import math
@@ -35,9 +31,7 @@ def push(
     license_name: str = "",
 ) -> str:
     """Upload a prompt and its model card in one commit, and return the address of the
-    model.
-
-    path: a run's folder, whose results.json enters the card, or its
+    model. path: a run's folder, whose results.json enters the card, or its
     prompts.safetensors. repository: USER/NAME, made if it is not there. Raises
     FileNotFoundError or ValueError if the prompt can't be read or the Hub refuses it.
     """
@@ -64,10 +58,8 @@ def push(
 
 def download(name: str) -> Path:
     """Return the local copy of the prompt `hf:USER/NAME` or `hf:USER/NAME@REVISION`,
-    downloaded unless it is there.
-
-    Raises FileNotFoundError if the Hub or the cache does not have it, and ValueError
-    for a wrong name.
+    downloaded unless it is there. Raises FileNotFoundError if the Hub or the cache does
+    not have it, and ValueError for a wrong name.
     """
     from huggingface_hub import hf_hub_download
 

@@ -1,7 +1,6 @@
-"""The forward pass of a vision transformer with prompt tokens.
-
-A tower is an open_clip `VisionTransformer` or a timm trunk in open_clip's `TimmModel`;
-both state the same facts, and `encode_prompted_images` asks for nothing else.
+"""The forward pass of a vision transformer with prompt tokens. A tower is an open_clip
+`VisionTransformer` or a timm trunk in open_clip's `TimmModel`; both state the same
+facts, and `encode_prompted_images` asks for nothing else.
 """
 
 from __future__ import annotations
@@ -23,12 +22,11 @@ if TYPE_CHECKING:
 
 
 class ClipTower:
-    """The facts of an open_clip `VisionTransformer`.
-
-    unsupported_reason: why it takes no prompt tokens; "" if it does, and only then the
-    others are defined. norm_first: the norm before the first block. patch_size: in
-    pixels. prefix_tokens: the number of class and register tokens before the patches.
-    recomputes: its blocks run under activation checkpointing.
+    """The facts of an open_clip `VisionTransformer`. unsupported_reason: why it takes
+    no prompt tokens; "" if it does, and only then the others are defined. norm_first:
+    the norm before the first block. patch_size: in pixels. prefix_tokens: the number of
+    class and register tokens before the patches. recomputes: its blocks run under
+    activation checkpointing.
     """
 
     prefix_tokens: int = 1
@@ -145,16 +143,11 @@ def encode_prompted_images(
     visual: Any, images: Tensor, tokens: Tensor, before_norm: bool = False
 ) -> Tensor:
     """Return image features (B, d), not normalised, of images (B, 3, H, W) with prompt
-    tokens (layers, n_ctx, width).
-
-    The first set enters after the positional embedding, between prefix (class token)
-    and patches: [c, v_1 .. v_n, patches]; after the norm before the first block, or
-    before it if `before_norm`. When deep, each further block replaces the previous set
-    by its own (paper, eq. 3); behind the last set the blocks see the outputs. Pooling by
-    attention sees the prompt tokens, as the class token does. Honours open_clip's
-    `set_grad_checkpointing`.
-
-    Raises ValueError for images or a number of layers that the tower does not take.
+    tokens (layers, n_ctx, width): [c, v_1 .. v_n, patches] after the norm before the
+    first block, or before it if `before_norm`. Before its block each further set
+    replaces the previous one (paper, eq. 3); behind the last the blocks see the
+    outputs, as does pooling by attention. Honours open_clip's `set_grad_checkpointing`.
+    Raises ValueError for images or layers that the tower does not take.
     """
     expected = tuple(visual.image_size)
     if tuple(images.shape[-2:]) != expected:
@@ -163,9 +156,7 @@ def encode_prompted_images(
         )
     tower = image_tower(visual)
     if not 1 <= len(tokens) <= tower.layers:
-        raise ValueError(
-            f"prompts for {len(tokens)} layers; the tower has {tower.layers}"
-        )
+        raise ValueError(f"prompts for {len(tokens)} layers; there are {tower.layers}")
     n_ctx = tokens.shape[1]
     start = tower.prefix_tokens
     with torch.no_grad():

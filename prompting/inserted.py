@@ -1,8 +1,6 @@
 """Both towers with vectors that are inserted behind the first token from some block on
-(MMRL).
-
-The sequence grows by n_ctx vectors before the first block of `blocks`; before the
-others the vectors of that block enter in their place.
+(MMRL). The sequence grows by n_ctx vectors before the first block of `blocks`; before
+the others the vectors of that block enter in their place.
 """
 
 from __future__ import annotations

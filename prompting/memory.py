@@ -56,11 +56,9 @@ class LRUCache(Generic[T]):
 
 
 def release_free_memory() -> None:
-    """Return the free memory of the process to the system, if the C library can.
-
-    glibc before 2.38 does not use the hole of an aligned block for one of the same
-    size, so that chunk after chunk takes new memory: some 80 % more than the tensors
-    hold.
+    """Return the free memory of the process to the system, if the C library can. glibc
+    before 2.38 does not use the hole of an aligned block for one of the same size, so
+    that chunk after chunk takes new memory: some 80 % more than the tensors hold.
     """
     with suppress(OSError, AttributeError, TypeError):
         ctypes.CDLL(None).malloc_trim(0)

@@ -53,22 +53,17 @@ TEMPLATE = "a photo of a {}."  # around class names if there is no text context
 
 
 class PromptedCLIP(nn.Module):
-    """An open_clip CLIP, frozen and always in evaluation mode, with a prompt, the only
-    thing that trains.
+    """An open_clip CLIP, frozen and in evaluation mode, with a prompt, the only thing
+    that trains; without one it is plain zero-shot CLIP.
 
-    clip: an open_clip `CLIP`; its parameters lose requires_grad. prompt: None scores as
-    plain zero-shot CLIP does. template: the sentence around a class name ("{}") if
-    there is no text context. trim_padding, share_prefix: exact savings of a causal text
-    tower (classes batched by length; the tokens before the names computed once a step);
-    others go without.
-    max_tokens: of sequences x length that enter it at once. max_cached_classes: the
-    classes whose activations are kept for the backward pass, which computes the others
-    again, so that memory does not grow with the number of classes. Both depend on the
-    device by default (`prompting.memory`).
+    template: the sentence around a class name ("{}") if there is no text context.
+    trim_padding, share_prefix: exact savings of a causal text tower. max_tokens: of
+    sequences x length that enter it at once. max_cached_classes: the classes whose
+    activations are kept for the backward pass, which computes the others again, so that
+    memory does not grow. Both depend on the device by default (`prompting.memory`).
 
-    A tower without a prompt is constant: class features are computed once in float32
-    and kept. They are dropped when the module is moved or loaded. Raises ValueError
-    when the prompt does not fit the model (`check_fits`).
+    Class features of a tower without a prompt are kept until the module is moved or
+    loaded. Raises ValueError when the prompt does not fit (`check_fits`).
     """
 
     def __init__(
@@ -122,7 +117,6 @@ class PromptedCLIP(nn.Module):
 
     def encode_images(self, images: Tensor, contexts: Contexts | None = None) -> Tensor:
         """Return unit-length image features (B, d) of normalised images (B, 3, H, W).
-
         With `Contexts.weight` below 1 they are (B, 2 d): prompted and zero-shot
         features side by side, scaled so that a product with such class features is the
         weighted mean of both models' cosines.
@@ -156,9 +150,7 @@ class PromptedCLIP(nn.Module):
         return [unit(part) for part in parts]
 
     def feature_dim(self, contexts: Contexts | None = None) -> int:
-        """Return the width of features: the embedding's, twice that if two image towers
-        are used together.
-        """
+        """Return the width of the features, twice the embedding's for two towers."""
         dim = clip_shape(self.clip).embed_dim
         if self.has_visual_prompt and (contexts or self.contexts()).weight != 1:
             return 2 * dim
@@ -176,12 +168,11 @@ class PromptedCLIP(nn.Module):
         """Return unit-length class features (C, d); those of a linear head are of any
         length, with its bias in column d + 1.
 
-        templates: sentences with "{}" whose features are averaged, each of unit length
-        if `unit_templates`; by default the model's one. They matter only without a text
-        context. rows: (C,) rows of class-specific contexts that belong to `classes`.
-        task: the name of the task of these classes, for a prompt that is made from it.
-        Raises ValueError for an empty list, for a name that is too long, for a wrong
-        number of class-specific contexts and for a task that is needed.
+        templates: sentences with "{}" whose features, of unit length if
+        `unit_templates`, are averaged if there is no text context; by default the
+        model's one. rows: (C,) of class-specific contexts. task: for a prompt that is
+        made from its name. Raises ValueError for no class, a name that is too long,
+        contexts of another number of classes, or a task that is needed.
         """
         if isinstance(classes, str) or not len(classes):
             raise ValueError(
@@ -260,9 +251,7 @@ class PromptedCLIP(nn.Module):
         templates: Sequence[str] | None = None,
         task: str | None = None,
     ) -> None:
-        """Raise ValueError naming a class, or a task, whose text is longer than the text
-        tower takes; see `encode_classes`.
-        """
+        """Raise ValueError naming a class or task whose text is too long."""
         contexts = self.contexts()
         if contexts.text_map is not None:
             with torch.no_grad():
@@ -321,10 +310,8 @@ class PromptedCLIP(nn.Module):
 
     def logits(self, image_features: Tensor, class_features: Tensor) -> Tensor:
         """Return exp(logit_scale), or the prompt's scale, times cosine, (B, C), in
-        float32 at least; plus logit_bias if the model has one (SigLIP).
-
-        A column of class features beyond those of image features is a bias, added to
-        the cosine.
+        float32 at least; plus logit_bias if the model has one (SigLIP). A column of
+        class features beyond those of image features is a bias, added to the cosine.
         """
         dim = image_features.shape[1]
         with full_precision(image_features):

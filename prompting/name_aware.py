@@ -42,10 +42,9 @@ class ClassMap(nn.Module):
 @register
 class TCPPrompt(Prompt):
     """Learned words before the class name, which a map of the frozen class feature
-    replaces before a block of the text tower (TCP, Yao et al. 2024).
-
-    ctx: (n_ctx, width), shared by all classes. block: counted from 0. dim: width of
-    the features. The prompt serves any classes.
+    replaces before a block of the text tower (TCP, Yao et al. 2024). ctx: (n_ctx,
+    width), shared by all classes. block: counted from 0. dim: width of the features.
+    The prompt serves any classes.
     """
 
     kind = "tcp"

@@ -5,8 +5,6 @@ predictor = prompting.load("output/run")
 predictor.predict(["a.jpg", "b.jpg"])  # [[("cat", 0.97), ("dog", 0.03)], ...]
 """
 
-from __future__ import annotations
-
 import logging
 import os
 from collections import deque
@@ -53,11 +51,8 @@ PREPROCESSING_TYPES = {
 
 
 class Predictor:
-    """A prompt on its backbone. `metadata` is that of its file; its keys classes and
-    preprocessing are used.
-
-    classes: task -> class names in label order, of the tasks that the prompt was
-    trained on. preprocessing, mode: "squash" resizes both sides of an image, "crop" the
+    """A prompt on its backbone. classes: task -> class names in label order, of the
+    training. preprocessing, mode: "squash" resizes both sides of an image, "crop" the
     short one and cuts the centre. force: accept class names with words that the
     backbone does not know, with a warning.
     """
@@ -71,9 +66,7 @@ class Predictor:
     ) -> None:
         template = metadata.get("template") or TEMPLATE
         if not isinstance(template, str):
-            raise ValueError(
-                f"its metadata 'template' is no text: {str(template)[:40]!r}"
-            )
+            raise ValueError(f"its 'template' is no text: {str(template)[:40]!r}")
         self.model = PromptedCLIP(
             backbone.clip, prompt, backbone.tokenizer, template
         ).eval()
@@ -119,17 +112,12 @@ class Predictor:
         """Return for each image the pairs (class name, probability), the most probable
         first.
 
-        images: paths or PIL images, or a single one. classes: names to choose among,
-        which need not be those of the training; by default those of `task`, which is
-        needed only if the prompt was trained on several tasks. A prompt that is made
-        from a task's name needs it for other classes, too, and may be given one that it
-        was not trained on. errors: if it is given,
-        an image that can't be read has no pairs, and its error is put there by its
-        position.
-
-        Raises FileNotFoundError or ValueError naming an image that can't be read;
-        ValueError if the classes are not known, or if the prompt holds a context for
-        each of its own classes and others are asked for.
+        images: paths or PIL images, or one. classes: names to choose among, by default
+        those of `task`, which is needed if the prompt was trained on several or is made
+        from a task's name. errors: takes the error of an image that can't be read, by
+        its position; it has no pairs. Raises FileNotFoundError or ValueError naming an
+        image that can't be read; ValueError if the classes are not known or not the
+        prompt's own.
         """
         names, _ = self.choose_classes(classes, task)
         table = self.probabilities(images, classes, task, batch_size, errors)
@@ -152,9 +140,7 @@ class Predictor:
         errors: dict[int, Exception] | None = None,
     ) -> Tensor:
         """Return probabilities (images, classes) in the order given, float32 on the
-        CPU; arguments as in `predict`.
-
-        Images that are put into `errors` have no row.
+        CPU; arguments as in `predict`. Images that are put into `errors` have no row.
         """
         class_features = self.class_features(classes, task)
         parts = [torch.empty(0, len(class_features))]
@@ -170,9 +156,7 @@ class Predictor:
         self, classes: Sequence[str] | None = None, task: str | None = None
     ) -> Tensor:
         """Return unit-length features (C, d) of the classes on the model's device; they
-        are computed once and kept.
-
-        The prompt must not be changed between calls.
+        are computed once and kept. The prompt must not be changed between calls.
         """
         names, rows = self.choose_classes(classes, task)
         device = self.model.clip.logit_scale.device
@@ -195,10 +179,8 @@ class Predictor:
         errors: dict[int, Exception] | None = None,
     ) -> Iterator[Tensor]:
         """Yield batches (B, 3, S, S) of `prepare`; threads read two batches ahead of
-        the one that is scored.
-
-        errors: takes the errors of images that can't be read by their positions; they
-        are left out of their batches.
+        the one that is scored. errors: takes the errors of images that can't be read by
+        their positions; they are left out of their batches.
         """
         if batch_size < 1:
             raise ValueError(f"batch_size is {batch_size}; it is at least 1")
@@ -241,11 +223,8 @@ class Predictor:
         self, classes: Sequence[str] | None, task: str | None = None
     ) -> tuple[list[str], Tensor | None]:
         """Return the class names to choose among and, for class-specific contexts,
-        their rows of the contexts.
-
-        Raises ValueError if the names are not known, if two are the same text to CLIP,
-        if the backbone does not know their words (those of the training are logged), or
-        if a class-specific prompt holds no context for one.
+        their rows. Raises ValueError for names that are not known or have unknown
+        words.
         """
         if isinstance(classes, str):
             raise ValueError(f"classes must be a list of names, not {classes!r}")
@@ -255,11 +234,11 @@ class Predictor:
             raise ValueError(
                 "the prompt's file holds no class names; give the classes to choose among"
             )
-        if names != self._checked:
-            accepted = names == trained
-            if not accepted:
+        if names != self._checked:  # as CLIP reads them; trained ones were accepted
+            if names != trained:
                 require_distinct(names, "classes")
-            self.backbone.check_classes(names, force=self.force or accepted)
+            force = self.force or names == trained
+            self.backbone.check_classes(names, force=force)
             self._checked = list(names)
         if not self.model.has_class_contexts:
             return names, None
@@ -316,12 +295,9 @@ def load(
     force: bool = False,
 ) -> Predictor:
     """Return a predictor for the prompt at `path`, a run's folder or its
-    prompts.safetensors, or hf:USER/NAME on the Hub.
-
-    backbone, pretrained: the file of the backbone if it came from one; by default the
-        backbone that the prompt's file names. force: accept class names with words that
-        the backbone does not know. Raises FileNotFoundError or ValueError if the file
-        or its backbone is not available or does not fit.
+    prompts.safetensors, or hf:USER/NAME on the Hub. backbone, pretrained: by default as
+    its file states. force: accept class names with unknown words. Raises
+    FileNotFoundError or ValueError if a file is not available or does not fit.
     """
     if str(path).startswith(hub.PREFIX):
         path = hub.download(str(path))
@@ -347,10 +323,8 @@ def load_zero_shot(
     force: bool = False,
 ) -> Predictor:
     """Return a predictor without a prompt: plain CLIP, with its preprocessing (the
-    centre of an image is cut out).
-
-    template: the sentence around class names, which stand for its "{}". Other arguments
-    as in `load`.
+    centre of an image is cut out). template: the sentence around class names, which
+    stand for its "{}". Other arguments as in `load`.
     """
     model = load_backbone(backbone, pretrained, device)
     preprocessing = model.preprocessing.record("crop")
@@ -359,9 +333,8 @@ def load_zero_shot(
 
 
 def find_images(paths: Iterable[str | os.PathLike]) -> list[Path]:
-    """Return files as they are, and of each folder all images below it, sorted.
-
-    Raises FileNotFoundError naming a path.
+    """Return files as they are, and of each folder all images below it, sorted. Raises
+    FileNotFoundError naming a path.
     """
     found: list[Path] = []
     for path in map(Path, paths):

@@ -1,7 +1,6 @@
 """Prompt modules: they hold the learned tensors and make context vectors; the towers
-define the positions at which these enter CLIP.
-
-A new method is a subclass of `Prompt` with a `kind`, decorated with `@register`.
+define the positions at which these enter CLIP. A new method is a subclass of `Prompt`
+with a `kind`, decorated with `@register`.
 """
 
 import functools
@@ -29,27 +28,17 @@ KIND_MODULES = (
 class Contexts(NamedTuple):
     """The vectors of one step, in float32; None for a tower that holds no prompt.
 
-    text: (layers, n_ctx, width), or (layers, classes, n_ctx, width) when
-    class-specific; (n_ctx, width) is one layer. visual: (layers, n_ctx, width).
-
-    Layers is 1 when shallow; the vectors of layer i replace those of layer i - 1 before
-    block i.
-
-    class_offsets: (classes, embed_dim), added to the class features. class_bias:
-    (classes,), added to the cosines; class features with a bias are the weights of a
-    linear head, of any length. weight: of the prompted model's logits; those of plain
-    CLIP have 1 - weight. one_template: prompted class features without a text context
-    are those of the model's one sentence, whichever templates plain CLIP's are of.
-
-    class_map: a map of plain CLIP's class features (classes, embed_dim) to vectors
-    (classes, n_ctx, width), which replace the text vectors before block `class_block`.
-
-    text_map: makes the text vectors from the names of the task and its classes (see
-    `SoftCPTPrompt.forward`); `text` has only their shape then.
-
-    insertion: the `Insertion` of vectors that enter between the first token and the
-    others of a sentence, and before which blocks; None: they take the positions of
-    their layer.
+    text: (layers, n_ctx, width), class-specific (layers, classes, n_ctx, width), or one
+    layer (n_ctx, width). visual: (layers, n_ctx, width). The vectors of layer i replace
+    those of layer i - 1 before block i. class_offsets: (classes, embed_dim), added to
+    the class features. class_bias: (classes,), added to the cosines; class features are
+    then a linear head's, of any length. weight: of the prompted model's logits; those
+    of plain CLIP have 1 - weight. one_template: class features without a text context
+    are those of the model's one sentence. class_map: from plain CLIP's class features
+    (classes, embed_dim) to vectors (classes, n_ctx, width), which replace the text's
+    before block `class_block`. text_map: makes the text vectors from the names of task
+    and classes (`SoftCPTPrompt.forward`). insertion: an `Insertion` of vectors behind
+    the first token.
     """
 
     text: Tensor | None = None
@@ -71,15 +60,11 @@ class Contexts(NamedTuple):
 
 
 class Prompt(nn.Module):
-    """Base of all prompts.
-
-    arguments: of the constructor. position: of the class name relative to the text
-    context. fixed_words: between the context and the class name; last_words: right
-    behind the name, with their punctuation (", a type of pet"). visual_before_norm:
-    visual vectors of the first layer pass the image tower's ln_pre. task_templates:
-    class features without a text context are the mean over each task's own templates,
-    as zero-shot CLIP's are. logit_scale: in the place of the backbone's own, if not
-    None.
+    """Base of all prompts. arguments: of the constructor. position: of the class name.
+    fixed_words: between context and class name; last_words: right behind the name (", a
+    type of pet"). visual_before_norm: visual vectors of the first layer pass ln_pre.
+    task_templates: class features without a text context are over each task's
+    templates, as zero-shot CLIP's. logit_scale: instead of the backbone's.
     """
 
     kind: ClassVar[str]
@@ -138,9 +123,8 @@ def register(cls: type[Prompt]) -> type[Prompt]:
 
 
 def build_prompt(config: dict) -> Prompt:
-    """Return the module that `prompt.config()` describes, with new values.
-
-    Raises ValueError for an unknown kind, and for unknown, missing or wrong arguments.
+    """Return the module that `prompt.config()` describes, with new values. Raises
+    ValueError for an unknown kind, and for unknown, missing or wrong arguments.
     """
     for module in KIND_MODULES:
         importlib.import_module(module)
@@ -181,11 +165,10 @@ def full_precision(like: Tensor) -> torch.autocast:
 
 @register
 class TextPrompt(Prompt):
-    """Learned words around the class name (CoOp; paper, eq. 2).
-
-    n_ctx vectors of the text tower's width, shared by all classes, or one set for each
-    of `classes` when that is given. `ctx` starts from Normal(0, 0.02), or from `init`
-    (n_ctx, width), such as the embeddings of some words.
+    """Learned words around the class name (CoOp; paper, eq. 2). n_ctx vectors of the
+    text tower's width, shared by all classes, or one set for each of `classes` when
+    that is given. `ctx` starts from Normal(0, 0.02), or from `init` (n_ctx, width),
+    such as the embeddings of some words.
     """
 
     kind = "text"

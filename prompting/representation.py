@@ -20,10 +20,9 @@ class LinearMaps(nn.ModuleList):
 @register
 class MMRLPrompt(Prompt):
     """Representation vectors (n_ctx, rep_dim), with a linear map a block to the text
-    tower's and to the image tower's width (MMRL, Guo and Gu 2025).
-
-    dim: width of the features. blocks: counted from 0. weight: of the class token's
-    logits. logit_scale: None is the backbone's own.
+    tower's and to the image tower's width (MMRL, Guo and Gu 2025). dim: width of the
+    features. blocks: counted from 0. weight: of the class token's logits. logit_scale:
+    None is the backbone's own.
     """
 
     kind = "mmrl"
@@ -85,9 +84,7 @@ class MMRLPrompt(Prompt):
 
 class LowRankMaps(nn.Module):
     """One linear map for all blocks with a low-rank change and a bias for each: W + A_k
-    B_k, b_k.
-
-    A starts uniform, B as zeros, so that all blocks start as one.
+    B_k, b_k. A starts uniform, B as zeros, so that all blocks start as one.
     """
 
     def __init__(self, rep_dim: int, width: int, rank: int, blocks: int) -> None:
@@ -116,7 +113,6 @@ class LowRankMaps(nn.Module):
 @register
 class MMRLPPPrompt(MMRLPrompt):
     """MMRL with maps that the blocks share up to a low rank (MMRL++, Guo and Gu 2025).
-
     share: of the new vectors in a later block (beta). map_rank, projection_rank: of the
     changes of the maps, and of CLIP's own projection.
     """

@@ -20,9 +20,7 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class ClipShape:
     """Sizes of an open_clip CLIP; those of the image tower's tokens are None if it
-    cannot hold visual prompts.
-
-    unsupported_reason says why it cannot ("" if it can).
+    cannot hold visual prompts. unsupported_reason says why it cannot ("" if it can).
     """
 
     embed_dim: int
@@ -59,10 +57,9 @@ def clip_shape(clip: CLIP) -> ClipShape:
 
 
 def check_fits(prompt: Prompt, clip: CLIP) -> Contexts:
-    """Return the vectors of `prompt` after checking that it can enter `clip`.
-
-    Raises ValueError when its widths or its number of layers differ, or when the image
-    tower takes no visual prompt.
+    """Return the vectors of `prompt` after checking that it can enter `clip`. Raises
+    ValueError when its widths or its number of layers differ, or when the image tower
+    takes no visual prompt.
     """
     training = prompt.training
     with torch.no_grad():
@@ -79,9 +76,7 @@ def check_fits(prompt: Prompt, clip: CLIP) -> Contexts:
         replaces = contexts.class_map is not None or contexts.insertion is not None
         deep = replaces or len(text) > 1
         if deep and not are_standard(clip.transformer.resblocks):
-            raise ValueError(
-                "deep text prompts need a text tower of open_clip's standard blocks"
-            )
+            raise ValueError("deep text prompts need open_clip's standard text blocks")
     _check_maps(contexts, shape)
     if visual is not None:
         _check_visual(visual, shape)

@@ -1,5 +1,4 @@
 """The forward pass of CLIP's text tower over sequences that hold context vectors.
-
 Contexts are (layers, n_ctx, width), shared by all sequences, or (layers, B, n_ctx,
 width). The first layer enters with the tokens; each further one replaces its
 predecessor before its block, without positional embeddings.
@@ -29,11 +28,10 @@ Prefix = list[tuple[Tensor, Tensor]]
 
 def encode_prefix(clip: CLIP, batch: TokenBatch, contexts: Tensor) -> Prefix | None:
     """Return the keys and values that all sequences with shared contexts (layers,
-    n_ctx, width) have in common.
-
-    These are the keys and values of the tokens before the name, which see nothing of
-    the name as attention is causal. None if it is not, if nothing precedes the
-    name, if contexts are class-specific, or if a block is not of the standard kind.
+    n_ctx, width) have in common. These are the keys and values of the tokens before the
+    name, which see nothing of the name as attention is causal. None if it is not, if
+    nothing precedes the name, if contexts are class-specific, or if a block is not of
+    the standard kind.
     """
     blocks = clip.transformer.resblocks
     if contexts.dim() == 4:
@@ -123,10 +121,8 @@ def project_text(clip: CLIP, x: Tensor) -> Tensor:
 def _embed(
     clip: CLIP, ids: Tensor, slots: Tensor, contexts: Tensor | None, start: int
 ) -> Tensor:
-    """Return embeddings (B, L, width) of the tokens from `start`: words, contexts of the
-    first layer in their slots, and positions.
-
-    In float32 if weights are.
+    """Return embeddings (B, L, width) of the tokens from `start`: words, contexts of
+    the first layer in their slots, and positions. In float32 if weights are.
     """
     with full_precision(ids):
         with torch.no_grad():

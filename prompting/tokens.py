@@ -1,9 +1,8 @@
-"""From class names to token sequences with free slots for context vectors.
-
-A sequence is [SOT], name and slots in the order that the position says, ".", [EOT]. The
-period follows any name; if the two merge into one token (a name that ends in
-punctuation), the name still covers as many tokens as alone. Some tokenizers have no SOT,
-and some drop the period.
+"""From class names to token sequences with free slots for context vectors. A sequence
+is [SOT], name and slots in the order that the position says, ".", [EOT]. The period
+follows any name; if the two merge into one token (a name that ends in punctuation), the
+name still covers as many tokens as alone. Some tokenizers have no SOT, and some drop
+the period.
 """
 
 from __future__ import annotations
@@ -26,7 +25,6 @@ MAX_PADDING = 128  # tokens of padding that cost less than another pass does
 
 class Tokenizer(Protocol):
     """The part of a tokenizer that is used; CLIP's is open_clip's `SimpleTokenizer`.
-
     sot_token_id: None if sequences have no start token. A tokenizer may have a
     `pad_token_id`, by default 0.
     """
@@ -51,13 +49,10 @@ _name_tokens: WeakKeyDictionary[Tokenizer, dict[str, tuple[int, list[int]]]] = (
 
 
 class TokenBatch(NamedTuple):
-    """Sequences of similar length L: trimmed to the longest of them if the text tower
-    does not see padding, which is exact, else of the tower's whole length.
-
-    rows: (B,) indices of the classes. ids: (B, L) token ids, padding in the slots and
-    after EOT. ends: (B,) positions of EOT. slots: (B, L, n_ctx) one-hot rows that put a
-    context vector into its slot; n_ctx is 0 without slots. prefix: number of leading
-    tokens that are the same for all sequences: SOT and the slots before the name.
+    """Sequences of similar length L, trimmed to the longest unless the tower sees
+    padding. rows: (B,) of the classes. ids: (B, L), padding in slots and after EOT.
+    ends: (B,) of EOT. slots: (B, L, n_ctx) one-hot rows. prefix: number of leading
+    tokens that all sequences share: SOT and the slots before the name.
     """
 
     rows: Tensor
@@ -94,10 +89,9 @@ def tokenize_prompts(
     trim_padding: bool = True,
     max_tokens: int = 768,
 ) -> list[TokenBatch]:
-    """Return sequences with n_ctx slots for each class, in batches of similar length.
-
-    A batch has at most `max_tokens` tokens after the prefix. Raises ValueError naming
-    the first class that does not fit.
+    """Return sequences with n_ctx slots for each class, in batches of similar length. A
+    batch has at most `max_tokens` tokens after the prefix. Raises ValueError naming the
+    first class that does not fit.
     """
     names = [_tokenize_name(tokenizer, plain_name(classname)) for classname in classes]
     texts = [f"{classname!r} with {n_ctx} context vectors" for classname in classes]
@@ -115,9 +109,7 @@ def tokenize_sentences(
     max_tokens: int = 768,
 ) -> list[TokenBatch]:
     """Return sentences without slots in batches of similar length of at most
-    `max_tokens` tokens.
-
-    Raises ValueError naming the first sentence that does not fit.
+    `max_tokens` tokens. Raises ValueError naming the first sentence that does not fit.
     """
     encoded = [tokenizer.encode(sentence) for sentence in sentences]
     names = [(len(tokens), tokens) for tokens in encoded]
@@ -128,10 +120,8 @@ def tokenize_sentences(
 
 def words_to_context(clip: CLIP, tokenizer: Tokenizer, text: str) -> Tensor:
     """Return token embeddings (n_ctx, width) of some words ("a photo of a"), as the
-    start of a text prompt.
-
-    n_ctx is the number of byte-pair tokens, which may exceed the number of words.
-    Raises ValueError for an empty text.
+    start of a text prompt. n_ctx is the number of byte-pair tokens, which may exceed
+    the number of words. Raises ValueError for an empty text.
     """
     ids = tokenizer.encode(plain_name(text))
     if not ids:
@@ -158,10 +148,9 @@ def _batches(
     trim_padding: bool,
     max_tokens: int,
 ) -> list[TokenBatch]:
-    """Return the sequences of names in batches of similar length.
-
-    names: see `_tokenize_name`. texts: the names in messages. before: the number of
-    slots before the name. shared: the number of first tokens that do not count.
+    """Return the sequences of names in batches of similar length. names: see
+    `_tokenize_name`. texts: the names in messages. before: the number of slots before
+    the name. shared: the number of first tokens that do not count.
     """
     start = _start_tokens(tokenizer)
     added = len(start) + n_ctx + 1
@@ -203,10 +192,8 @@ def _batches(
 
 def _tokenize_name(tokenizer: Tokenizer, name: str) -> tuple[int, list[int]]:
     """Return how many tokens of its sequence a name covers, and the tokens of the name
-    with its period.
-
-    Names are kept: a step on a mix of many tasks has known names, though it has never
-    had this set of them.
+    with its period. Names are kept: a step on a mix of many tasks has known names,
+    though it has never had this set of them.
     """
     known = _name_tokens.setdefault(tokenizer, {})
     if name not in known:

@@ -19,7 +19,6 @@ THETAS = ("attention", "per-token", "mlp", "identity")
 
 class Mixer(nn.Module):
     """`layers` CLIP blocks (pre-norm, QuickGELU) of width `dim` without a mask.
-
     across_tokens: attend over all tokens; otherwise each token is a sequence of length
     1, so that tokens never meet.
     """
@@ -45,20 +44,12 @@ class Mixer(nn.Module):
 
 @register
 class UnifiedPrompt(Prompt):
-    """A text and a visual prompt, coupled by θ.
-
-    Both sets of vectors are mapped to `dim` (no map if the widths agree), mixed by θ as
-    one sequence and mapped back:
-
-    - "attention": a Transformer in which every vector attends to all others, as the
-      paper describes it.
-    - "per-token": the same Transformer over sequences of length 1, as the released code
-      computes it: the vectors share θ's weights but do not see each other. Needed for
-      checkpoints that were trained this way.
-    - "mlp": Linear - GELU - Linear on each vector.
-    - "identity": no coupling; `dim`, `heads` and `layers` play no part.
-
-    Raises ValueError when `heads` does not divide `dim`, or for an unknown θ.
+    """A text and a visual prompt, mapped to `dim` (unless widths agree), coupled by θ
+    as one sequence, and mapped back. θ is "attention", a Transformer over all vectors,
+    as the paper describes it; "per-token", the same over each vector alone, as the
+    released code computes it; "mlp", Linear - GELU - Linear on each vector; or
+    "identity", no coupling. Raises ValueError when `heads` does not divide `dim`, or
+    for another θ.
     """
 
     kind = "unified"
@@ -76,9 +67,7 @@ class UnifiedPrompt(Prompt):
         if theta not in THETAS:
             raise ValueError(f"theta is {theta!r}; it is one of {', '.join(THETAS)}")
         if dim < 1 or heads < 1 or layers < 1:
-            raise ValueError(
-                f"dim {dim}, heads {heads} and layers {layers} must be positive"
-            )
+            raise ValueError(f"dim {dim}, heads {heads}, layers {layers}: be positive")
         if dim % heads:
             raise ValueError(f"theta's heads ({heads}) must divide its dim ({dim})")
         self.text, self.visual = text, visual

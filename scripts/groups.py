@@ -10,8 +10,6 @@ the task whose prompt transfers best to it (with --worst: worst), a group of 3 h
 second best too. The diagonal, a task's own prompt, is ignored.
 """
 
-from __future__ import annotations
-
 import argparse
 import sys
 from pathlib import Path
@@ -19,13 +17,12 @@ from pathlib import Path
 import yaml
 
 from scripts.transfer.matrix import Matrix, read_square_matrix
-from toolkit.common.cli import command_parser, run_command
+from toolkit.common.cli import Argv, command_parser, run_command
 from toolkit.common.files import write_text
 
 
 def choose(matrix: Matrix, size: int, worst: bool = False) -> dict[str, list[str]]:
     """Return the size - 1 tasks that transfer best (or worst) to each target, in order.
-
     Of equals, the earlier is first. Raises ValueError for a size above the number of
     tasks.
     """
@@ -72,7 +69,7 @@ def write_groups(args: argparse.Namespace) -> None:
             sys.stdout.write(separator + text)
 
 
-def main(argv: list[str] | None = None) -> int:
+def main(argv: Argv = None) -> int:
     """Run the command line; exit code 2 and one line for wrong input."""
     parser = command_parser("scripts.groups", __doc__)
     add = parser.add_argument

@@ -11,8 +11,6 @@ missing jobs. Free runs leave results.json, results.csv and results.md in the ou
 folder.
 """
 
-from __future__ import annotations
-
 import argparse
 import logging
 import sys
@@ -25,7 +23,7 @@ from scripts.study import free_runs, plan_file
 from scripts.study.options import check_jobs, check_options
 from scripts.study.plan_file import PlanFile
 from scripts.study.running import run_jobs
-from toolkit.common.cli import command_parser
+from toolkit.common.cli import Argv, command_parser
 from toolkit.common.text import naming
 
 log = logging.getLogger("sweep")
@@ -95,7 +93,7 @@ def run_entries(content: PlanFile, args: argparse.Namespace) -> int:
     return run_jobs(plan, lines, args, write, log, "results.md")
 
 
-def main(argv: list[str] | None = None) -> int:
+def main(argv: Argv = None) -> int:
     """Run the command; return its exit code, see `execution.command`."""
     return execution.command(run, arguments(), argv)
 

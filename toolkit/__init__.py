@@ -1,7 +1,6 @@
-"""Makes ``import dassl`` work with or without an installed Dassl.
-
-Importing this package appends its own folder to the *end* of ``sys.path``: an installed
-Dassl is found first, otherwise the built-in one in ``toolkit/dassl``.
+"""Makes ``import dassl`` work with or without an installed Dassl. Importing this
+package appends its own folder to the *end* of ``sys.path``: an installed Dassl is found
+first, otherwise the built-in one in ``toolkit/dassl``.
 """
 
 import sys
@@ -13,9 +12,7 @@ if _FOLDER not in sys.path:
 
 
 def which_dassl() -> str:
-    """Return the name of the Dassl that runs: ``"toolkit/dassl (built in)"`` or, for
-    example, ``"dassl 0.6.3 (installed)"``.
-    """
+    """Return the name of the Dassl that runs, such as "dassl 0.6.3 (installed)"."""
     import dassl
 
     origin = Path(dassl.__file__).resolve()

@@ -1,12 +1,9 @@
-"""Imports of plugins: each folder of a user is a separate package.
-
-Its files import each other as they do in their own repository (`from trainers.coop
-import ...`, `from .oxford_pets import ...`, `from clip import clip`), whatever modules
-of these names there are elsewhere. Their classes replace those registered under the
-same name, and an error in one file of a folder stops only its users.
+"""Imports of plugins: each folder of a user is a separate package. Its files import
+each other as they do in their own repository (`from trainers.coop import ...`, `from
+.oxford_pets import ...`, `from clip import clip`), whatever modules of these names
+there are elsewhere. Their classes replace those registered under the same name, and an
+error in one file of a folder stops only its users.
 """
-
-from __future__ import annotations
 
 import builtins
 import contextlib
@@ -76,7 +73,6 @@ class PluginPackage:
 
     def module_name(self, name: str) -> str | None:
         """Return the name that the folder's module is imported under, None without one.
-
         In a folder without subfolders `trainers.coop` is its file coop.py.
         """
         parts = name.split(".")
@@ -181,11 +177,9 @@ def package_of(cls: type) -> PluginPackage | None:
 
 def import_all(pattern: re.Pattern = REGISTERS) -> None:
     """Import all files of --import and plugins/ that have a pattern, as far as they are
-    not imported yet.
-
-    They come after the project's own trainers and data sets, whose names they may take.
-    Raise FileNotFoundError naming a path that is not there. An error in a file that was
-    named by itself is raised.
+    not imported yet. They come after the project's own trainers and data sets, whose
+    names they may take. Raise FileNotFoundError naming a path that is not there. An
+    error in a file that was named by itself is raised.
     """
     paths = [Path(text) for text in plugins.given_paths()]
     if plugins.FOLDER.is_dir():
@@ -312,10 +306,9 @@ def _failures() -> Iterator[tuple[Path, BaseException]]:
 
 
 def raise_failure(name: str, found: type | None = None) -> None:
-    """Raise the error of the file that would have registered `name`, if there is one;
-    a ValueError for a package that is not installed.
-
-    found: the class of that name, which only another plugin's may be in its place.
+    """Raise the error of the file that would have registered `name`, if there is one; a
+    ValueError for a package that is not installed. found: the class of that name, which
+    only another plugin's may be in its place.
     """
     if not name or (found is not None and package_of(found)):
         return

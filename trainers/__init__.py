@@ -1,5 +1,4 @@
 """Trainers, the Dassl plugins: each says which prompt is learned by how many tasks.
-
 Every module in this folder and in `methods/` may register trainers; to add one, drop a
 file in.
 """
@@ -12,9 +11,7 @@ import toolkit  # noqa: F401  (makes `dassl` importable)
 
 
 def register_all() -> None:
-    """Import every module of this folder and of `methods/`, and the files of --import,
-    so that their registrations run. Repeated calls cost nothing.
-    """
+    """Import the modules of this folder and `methods/`, and the files of --import."""
     import datasets
     from toolkit import plugin_files
 

@@ -33,11 +33,9 @@ def anchor_weights(cfg: CfgNode) -> dict[str, float]:
 @dataclass(eq=False)
 class Anchor:
     """A frozen model: features of classes are computed once; those of images once
-    unless they have a random transform.
-
-    templates: for classes without a text prompt; None means each task's own.
-    unit_templates: see `encode_classes`. kept_images: features (N, d) of the training
-    images.
+    unless they have a random transform. templates: for classes without a text prompt;
+    None means each task's own. unit_templates: see `encode_classes`. kept_images:
+    features (N, d) of the training images.
     """
 
     model: PromptedCLIP

@@ -265,10 +265,9 @@ class PromptTrainer(PromptEvaluator):
 
     def forward_backward(self, batch: Batch) -> dict[str, Tensor]:
         """Take one step on a batch that may mix tasks; the learning rate moves after
-        the last batch of an epoch.
-
-        In fp16 a step whose gradients are not finite is left out and the loss scale
-        lowered; `run_epoch` ends a run whose loss is not finite.
+        the last batch of an epoch. In fp16 a step whose gradients are not finite is
+        left out and the loss scale lowered; `run_epoch` ends a run whose loss is not
+        finite.
         """
         self.model_zero_grad()
         loss = self.compute_gradients(batch)

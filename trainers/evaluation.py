@@ -42,10 +42,9 @@ log = logging.getLogger(__name__)
 
 
 class PromptEvaluator(TrainerX):
-    """Scores a prompt of a frozen CLIP on one or several tasks.
-
-    A trainer states its prompt (`make_prompt`, or `build_prompt`), its defaults, and
-    whether several tasks may share the prompt (`multitask`).
+    """Scores a prompt of a frozen CLIP on one or several tasks. A trainer states its
+    prompt (`make_prompt`, or `build_prompt`), its defaults, and whether several tasks
+    may share the prompt (`multitask`).
     """
 
     native: ClassVar[bool] = True  # False, or absent: written for Dassl alone
@@ -65,7 +64,7 @@ class PromptEvaluator(TrainerX):
             message = f"{cls.__name__}.joint is now called multitask"
             warnings.warn(message, DeprecationWarning, stacklevel=2)
 
-    def __init__(self, cfg, context: RunContext | None = None) -> None:
+    def __init__(self, cfg, context: RunContext | None = None):
         self.context = context or RunContext()
         # of other prompts on the same tasks
         self.reference_scores: dict[str, dict[str, float]] = {}
@@ -88,14 +87,16 @@ class PromptEvaluator(TrainerX):
         if self.context.trains and not self.context.retest:
             self.train()
         else:
-            if self.context.retest:
-                self._load_trained()
+            if self.context.retest:  # with the prompt that the finished run kept
+                self.load_model(self.output_dir)
+                kept = load_checkpoint(checkpoint_path(self.output_dir))
+                if kept.get("val_result") is not None:
+                    self.best_result = kept["val_result"]
+                self.score_validation()
             self.test()
             self.save_prompts(self.output_dir)
             run_dir.finish(self.output_dir, self.context.metadata)
         return distributed.from_main(lambda: self.records)
-
-    # -- checked without a trainer -------------------------------------------------------------------------------
 
     load_backbone = staticmethod(configured_backbone)
 
@@ -136,8 +137,6 @@ class PromptEvaluator(TrainerX):
 
     def check_cfg(self, cfg) -> None:
         value_checks.check(cfg, self.multitask)
-
-    # -- build ---------------------------------------------------------------------------------------------------
 
     @classmethod
     def prompt_of(cls, setup: PromptSetup) -> Prompt | None:
@@ -203,8 +202,6 @@ class PromptEvaluator(TrainerX):
             self.model.compile_image_tower()
         self.amp = self.store.settings.precision
 
-    # -- evaluation ----------------------------------------------------------------------------------------------
-
     def constant_features(self, split: str) -> LazyFeatures:
         """Return a split's features without a prompt; few-shot ones not in files."""
         if split not in self._features:
@@ -251,11 +248,11 @@ class PromptEvaluator(TrainerX):
     def evaluate(
         self, split: str, reference: str = "", by_class: dict | None = None
     ) -> dict[str, float]:
-        """Return the official metric in percent of each task's result of `predict`,
-        which is not held, or that of a reference: "zero_shot" is plain CLIP with the
-        tasks' templates, "zero_shot_one_template" with the sentence that prompts begin
-        as, "source" the prompt as it is. The scores of each task's classes are added to
-        `by_class`. Raise FloatingPointError if probabilities are not finite.
+        """Return the official metric in percent of each task, or that of a reference:
+        plain CLIP with the tasks' templates ("zero_shot") or with the sentence that
+        prompts begin as ("zero_shot_one_template"), or the prompt as it is ("source").
+        Scores of classes are added to `by_class`. Raise FloatingPointError if
+        probabilities are not finite.
         """
         found = {}
         for k, *inputs in self._evaluated(split, reference):
@@ -348,8 +345,6 @@ class PromptEvaluator(TrainerX):
         if distributed.main():
             super().init_writer(log_dir)
 
-    # -- prompts in files ------------------------------------------------------------------------------------------
-
     def save_prompts(self, directory: str) -> None:
         """Write prompts.safetensors: the prompt, and the metadata for its use."""
         if self.model.prompt is None or not distributed.main():
@@ -363,14 +358,6 @@ class PromptEvaluator(TrainerX):
             metadata["template"] = self.model.template
         path = os.path.join(directory, "prompts.safetensors")
         save_prompts(path, self.model.prompt, metadata)
-
-    def _load_trained(self) -> None:
-        """Load the prompt that the finished run kept, and its validation score."""
-        self.load_model(self.output_dir)
-        best = load_checkpoint(checkpoint_path(self.output_dir)).get("val_result")
-        if best is not None:
-            self.best_result = best
-        self.score_validation()
 
     def score_validation(self) -> None:
         """Set the validation score of the kept prompt with TEST.VAL_SCORE, if no epoch

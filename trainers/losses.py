@@ -1,7 +1,6 @@
-"""Terms that keep a prompt near frozen features, for any method and tasks.
-
-A term is a mean over the images of a batch, each with the classes of its own task. With
-one task these are the published definitions.
+"""Terms that keep a prompt near frozen features, for any method and tasks. A term is a
+mean over the images of a batch, each with the classes of its own task. With one task
+these are the published definitions.
 """
 
 from collections.abc import Callable, Mapping, Sequence

@@ -1,10 +1,7 @@
 """Metadata of every known set: its folder, size, metric and sources. No data are read.
-
 They come from `elevater_sets.yaml`, `coop_sets.yaml` and the pocket suite; class names
 are in `names`.
 """
-
-from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cache

@@ -6,8 +6,6 @@ after a `|`. A missing spelling can be added to its line. `python -m datasets sh
 prints the sources of the lists and of `templates.json`.
 """
 
-from __future__ import annotations
-
 import re
 import unicodedata
 from collections.abc import Sequence
@@ -57,14 +55,12 @@ def match(name: str, found: Sequence[str], source: str) -> list[str]:
 
 
 def match_labels(name: str, found: Sequence[str], source: str) -> list[int]:
-    """Return the labels of the class names `found` in the data, in the data's order.
+    """Return the labels of the class names `found` in the data, in their order. Case,
+    spaces, punctuation and accents do not count; a name that fits several classes is
+    that of its own position; numbers in order (from 0 or 1) stand for the classes.
 
-    Case, spaces, punctuation and accents do not count. A name that fits several classes
-    is that of its own position. Numbers in order (0, 1, ... or 1, 2, ...) stand for the
-    classes in their order.
-
-    Raises ValueError naming the file `source` if there are more or fewer names than
-    classes, or one is unknown, fits several classes or a class that another has.
+    Raises ValueError naming `source` for more or fewer names than classes, or one that
+    is unknown, fits several or is a class that another has.
     """
     known = _spellings(name)
     if len(found) != len(known):

@@ -1,12 +1,8 @@
 """Folders of images with a table as in Hugging Face's imagefolder: metadata.csv or
-.jsonl with file_name and a label.
-
-The table is beside the images, in each split's folder, or in the root; then the first
-folder of a path or a column `split` tells the split. Without either, the images are
-split as those of class folders are.
+.jsonl with file_name and a label. The table is beside the images, in each split's
+folder, or in the root; then the first folder of a path or a column `split` tells the
+split. Without either, the images are split as those of class folders are.
 """
-
-from __future__ import annotations
 
 import json
 import logging
@@ -34,9 +30,8 @@ LABEL_COLUMNS = ("label", "labels", "class", "class_name", "category")
 
 
 def find_tables(root: Path, split_folders: Mapping[str, Path]) -> dict[Path, str]:
-    """Return each table with labels -> its split ("" for that of the root).
-
-    Raises ValueError for two tables, or if only some of the split folders have one.
+    """Return each table with labels -> its split ("" for that of the root). Raises
+    ValueError for two tables, or if only some of the split folders have one.
     """
     folders = {root: ""} | {folder: split for split, folder in split_folders.items()}
     found: dict[Path, str] = {}
@@ -63,9 +58,8 @@ def find_tables(root: Path, split_folders: Mapping[str, Path]) -> dict[Path, str
 
 
 def read_tables(root: Path, tables: Mapping[Path, str]) -> list[Row]:
-    """Return the images that tables list, in their order.
-
-    Raises FileNotFoundError or ValueError with table and line of a fault.
+    """Return the images that tables list, in their order. Raises FileNotFoundError or
+    ValueError with table and line of a fault.
     """
     rows = []
     seen: dict[str, str] = {}
@@ -90,7 +84,7 @@ def read_tables(root: Path, tables: Mapping[Path, str]) -> list[Row]:
     return split_rows(rows)
 
 
-def _warn_of_others(root: Path, rows: list[Row]) -> None:
+def _warn_of_others(root: Path, rows: list[Row]):
     """Warn of images below the folder that no table lists."""
     listed = {os.path.normpath(row.impath) for row in rows}
     images, _ = find_image_files(root)

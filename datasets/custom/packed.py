@@ -1,12 +1,9 @@
 """Webdataset shards and parquet files as tasks: their images are unpacked once into
-zips, which are read like any others.
-
-The zips are kept in data/packed of the project, or in the folder that MVLPT_PACKED
-names, each source's in a folder with an index.json, which records the source. The name
-of that folder changes with names, times and content of the source's files.
+zips, which are read like any others. The zips are kept in data/packed of the project,
+or in the folder that MVLPT_PACKED names, each source's in a folder with an index.json,
+which records the source. The name of that folder changes with names, times and content
+of the source's files.
 """
-
-from __future__ import annotations
 
 import contextlib
 import functools
@@ -47,10 +44,9 @@ def read_packed(
     kind: str, path: Path
 ) -> tuple[list[Row], list[Row], list[str], tuple[str, ...]]:
     """Return the images of a source, unpacking them if they are not yet; those of them
-    that may have several labels; the class names in label order; and templates.
-
-    Without a test split, the validation images are the test images; of a single split,
-    a fifth of each class. Errors name file and place.
+    that may have several labels; the class names in label order; and templates. Without
+    a test split, the validation images are the test images; of a single split, a fifth
+    of each class. Errors name file and place.
     """
     if not path.exists():
         raise FileNotFoundError(f"no file or folder {path}")
@@ -136,7 +132,7 @@ def _checksum(file: Path, size: int, changed: int) -> str:
     return digest.hexdigest()
 
 
-def _unpack(collection: Collection, folder: Path, source: str) -> None:
+def _unpack(collection: Collection, folder: Path, source: str):
     """Write the images and the index of a source, whole or not at all."""
     images: dict[str, list] = {}
     try:

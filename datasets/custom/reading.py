@@ -1,9 +1,6 @@
-"""Reading custom images: a folder of class folders, or a CSV.
-
-Both give rows; messages name the file and line.
+"""Reading custom images: a folder of class folders, or a CSV. Both give rows; messages
+name the file and line.
 """
-
-from __future__ import annotations
 
 import functools
 import logging
@@ -31,16 +28,11 @@ def read_folder(
     then split; or those of a table metadata.csv or .jsonl with labels.
 
     A split's folder is called train, val, test or a usual variant of it, such as
-    Training or seg_test. Of a folder without splits, a fifth of all images are test
-    images: those whose paths have a small SHA-256, so that an image keeps its part when
-    others are added. At least one image of each class is for testing, and one for
-    training.
-
-    Args:
-        known: the folders that are classes even if they hold folders of images only.
-        splits_needed: raise ValueError if there are no splits.
-
-    Raises FileNotFoundError or ValueError with the folder that is missing or wrong.
+    seg_test. Without splits, a fifth of the images, those whose paths have a small
+    SHA-256, are test images, so that an image keeps its part when others are added; at
+    least one of each class is for testing, and one for training. known: folders that
+    are classes even if they hold folders only. splits_needed: raise ValueError without
+    splits. Raises FileNotFoundError or ValueError naming the folder.
     """
     if not root.is_dir():
         raise FileNotFoundError(f"no folder {root}")
@@ -147,7 +139,7 @@ def _has_images(folder: Path) -> bool:
     return False
 
 
-def _require_no_splits(folder: Path, names: list[str]) -> None:
+def _require_no_splits(folder: Path, names: list[str]):
     """Raise ValueError if a class folder holds the folders of splits."""
     splits = {split_of(name): name for name in names if split_of(name)}
     if "train" in splits and len(splits) > 1:
@@ -157,7 +149,7 @@ def _require_no_splits(folder: Path, names: list[str]) -> None:
         )
 
 
-def _warn_of_splits(root: Path, folders: list[Path]) -> None:
+def _warn_of_splits(root: Path, folders: list[Path]):
     """Warn of classes that hold folders of the same names: they may be splits."""
     inner = {tuple(child.name for child in _folders(folder)) for folder in folders}
     names = inner.pop()
@@ -172,7 +164,6 @@ def _class_images(
     root: Path, known: Iterable[str]
 ) -> Iterator[tuple[Path, list[Path]]]:
     """Yield each class folder with the images below it, but none of the other classes.
-
     Raises ValueError if two are links to one folder.
     """
     folders = _class_folders(root, known)
@@ -204,17 +195,11 @@ def _warn(message: str) -> None:
 
 
 def read_csv(file: Path, multilabel: bool | None = None) -> tuple[list[Row], bool]:
-    """Return the rows of a table with a header and the columns path, split, and label
-    or labels, in file order; and whether they are multilabel.
-
-    Paths are relative to the file's folder and may point into a zip (`a.zip@b.png`).
-    Several labels of a row are separated by "|", ";" or ","; an empty field in `labels`
-    is an image that shows none of the classes.
-
-    Args:
-        multilabel: a row may have several; None: if the column is called `labels`.
-
-    Raises FileNotFoundError or ValueError with the line of a fault.
+    """Return the rows, in file order, of a table with the columns path, split, and
+    label or labels, and whether they are multilabel: if a row may have several,
+    separated by "|", ";" or "," (none: no class is shown). multilabel: None: if the
+    column is `labels`. Paths are relative to the file's folder, also into a zip
+    (`a.zip@b.png`). Raises FileNotFoundError, or ValueError with the line of a fault.
     """
     if not file.is_file():
         raise FileNotFoundError(f"no file {file}")
@@ -233,7 +218,7 @@ def read_csv(file: Path, multilabel: bool | None = None) -> tuple[list[Row], boo
     return rows, multilabel
 
 
-def _check_columns(names: list[str], where: str) -> None:
+def _check_columns(names: list[str], where: str):
     missing = [name for name in ("path", "split") if name not in names]
     if "label" not in names and "labels" not in names:
         missing.append("label (or labels)")
@@ -244,9 +229,7 @@ def _check_columns(names: list[str], where: str) -> None:
             f"and it has {found}"
         )
     if "label" in names and "labels" in names:
-        raise ValueError(
-            f"{where}: there are both columns label and labels; one of them is needed"
-        )
+        raise ValueError(f"{where}: there are both columns label and labels")
     for name in ("path", "split", "label", "labels"):
         if names.count(name) > 1:
             raise ValueError(f"{where}: there are two columns {name}")

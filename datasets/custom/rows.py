@@ -2,8 +2,6 @@
 are split.
 """
 
-from __future__ import annotations
-
 import csv
 import hashlib
 import io
@@ -33,9 +31,8 @@ class Row:
 
 def table_lines(file: Path) -> Iterator[tuple[str, list[str]]]:
     """Yield (file and line, fields) of each line of a CSV that is not blank; first the
-    header, in lower case. The delimiter is the most frequent one in the header.
-
-    Raises ValueError for a line that is no CSV or has too few or too many fields.
+    header, in lower case. The delimiter is the most frequent one in the header. Raises
+    ValueError for a line that is no CSV or has too few or too many fields.
     """
     text = decode_text(file.read_bytes(), str(file))
     stream = io.StringIO(text, newline="")
@@ -76,7 +73,6 @@ def require_image(path: str, where: str) -> None:
 
 def split_paths(paths: Sequence[str], where: str) -> dict[str, str]:
     """Return path -> "train" or "test" of a class's images, by their names alone.
-
     Raises ValueError with `where` if there are fewer than two.
     """
     if len(paths) < 2:

@@ -9,8 +9,6 @@ metric: 11point_mAP               # accuracy | mean-per-class | 11point_mAP | ro
 crop: squash                      # crop | squash, if DATASET.CENTER_CROP is True
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -47,7 +45,6 @@ KEYS = tuple(field.name for field in fields(Settings) if field.name != "file")
 
 def read_settings(stem: Path) -> Settings:
     """Return the settings in `<stem>.yaml` or `<stem>.yml`, by default the defaults.
-
     Raises ValueError naming the file, and a key that is unknown or impossible.
     """
     for suffix in SUFFIXES:

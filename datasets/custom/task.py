@@ -12,8 +12,6 @@ more: see `settings`. The task has the name of the folder or file, so that the f
 a run name no path of the machine.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Sequence
 from dataclasses import replace
@@ -83,11 +81,9 @@ def _restore(name: str, attributes: dict) -> Task:
 
 
 class CustomTask(Task):
-    """The task that `spec` names.
-
-    Few-shot: without validation images, ELEVATER's rule (`sample_elevater`); with them,
-    the same sampling of `cfg.DATASET.NUM_SHOTS` training and at most 4 validation
-    images per class. -1 takes all, 0 no training images. Errors name file and line.
+    """The task that `spec` names. Few-shot: ELEVATER's rule (`sample_elevater`) without
+    validation images, else the same sampling of `cfg.DATASET.NUM_SHOTS` training (-1:
+    all) and at most 4 validation images per class. Errors name file and line.
     """
 
     spec: str = ""

@@ -1,11 +1,7 @@
 """ELEVATER's two index formats: IRIS text and COCO json. `read_*` stop at the first
-fault, `parse_*` report every one.
-
-Both give images in the order in which ELEVATER wants predictions: IRIS by line, COCO by
-ascending image id.
+fault, `parse_*` report every one. Both give images in the order in which ELEVATER wants
+predictions: IRIS by line, COCO by ascending image id.
 """
-
-from __future__ import annotations
 
 import os
 import re
@@ -45,18 +41,11 @@ def raise_issue(kind: str, where: str, message: str) -> NoReturn:
 def read_iris(
     root: str, index: str, labelmap: str | None = None
 ) -> tuple[list[Sample], list[str]]:
-    """Return the samples of an IRIS index in line order, and its class names.
-
-    A line holds a path and, after its last space, comma-separated labels counted from
-    0; without labels it is a negative image. Paths are relative to `root`, may hold
-    spaces and may point into a zip.
-
-    Args:
-        labelmap: the file with one class name a line (blank lines do not count);
-            without one, classes are called "0", "1", ... up to the largest label.
-
-    Raises FileNotFoundError, or ValueError naming a line that is malformed or has a
-    label without a name.
+    """Return the samples of an IRIS index in line order, and its class names. A line
+    holds a path relative to `root`, also with spaces or into a zip, and, after its last
+    space, comma-separated labels from 0 (none: a negative image). labelmap: the file
+    with one class name a line; without one classes are called "0", "1", ... Raises
+    FileNotFoundError, or ValueError naming a malformed line or a label without a name.
     """
     path = os.path.join(root, index)
     rows = parse_iris(read_text(path), path, root, raise_issue)
@@ -84,7 +73,6 @@ def read_iris(
 
 def read_coco(root: str, index: str) -> tuple[list[Sample], list[str]]:
     """Return the samples of a COCO index by ascending image id, and class names.
-
     Categories sorted by id become labels 0..C-1. Raises FileNotFoundError, or
     ValueError if it is no json, lacks a key, or an annotation's image or category.
     """

@@ -2,8 +2,6 @@
 images with labels.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,9 +70,8 @@ def require_labels(
 
 
 def read_class_list(path: Path) -> list[str]:
-    """Return the class names of a file; blank lines may end it.
-
-    Raises ValueError if it is no text, names no class, or has other blank lines.
+    """Return the class names of a file; blank lines may end it. Raises ValueError if it
+    is no text, names no class, or has other blank lines.
     """
     text = decode_text(path.read_bytes(), str(path))
     names = list(map(str.strip, text.rstrip().splitlines()))

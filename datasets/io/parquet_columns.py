@@ -1,7 +1,5 @@
 """The columns of parquet files: images {bytes, path}, and labels."""
 
-from __future__ import annotations
-
 import json
 from itertools import zip_longest
 from pathlib import Path
@@ -45,7 +43,7 @@ def image_column(schema: Any, file: Path) -> str:
     return column
 
 
-def _require_images(schema: Any, column: str, file: Path) -> None:
+def _require_images(schema: Any, column: str, file: Path):
     """Raise ValueError unless a file has one column of this name, which holds images."""
     _require_column(schema, column, file)
     kind = schema.field(column).type
@@ -86,7 +84,7 @@ def require_same(
             )
 
 
-def _require_column(schema: Any, column: str, file: Path) -> None:
+def _require_column(schema: Any, column: str, file: Path):
     """Raise ValueError unless a file has one column of this name."""
     count = schema.names.count(column)
     if count == 0:

@@ -2,8 +2,6 @@
 one of labels; splits are files.
 """
 
-from __future__ import annotations
-
 import functools
 import logging
 import re
@@ -148,7 +146,7 @@ def _split_of(file: Path, root: Path, spellings: Mapping[str, str]) -> str:
     return ""
 
 
-def _require_one_folder(split: str, files: list[Path]) -> None:
+def _require_one_folder(split: str, files: list[Path]):
     folders = sorted({str(file.parent) for file in files})
     if len(folders) > 1:
         raise ValueError(
@@ -225,7 +223,7 @@ def _read(
         raise ValueError(f"{files[0]} holds no row")
 
 
-def _require_no_vector(label: Any, classes: int, where: str) -> None:
+def _require_no_vector(label: Any, classes: int, where: str):
     """Raise ValueError for a list of a 0 or a 1 for each of many classes."""
     if isinstance(label, list) and len(label) == classes > 2 and set(label) <= {0, 1}:
         raise ValueError(

@@ -1,7 +1,5 @@
 """CoOp's split files: json lists train, val and test of [path, label, class name]."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Sequence
 from typing import Any
@@ -17,7 +15,6 @@ Splits = tuple[list[Sample], list[Sample], list[Sample]]
 
 def read_split(path: str, images: str) -> Splits:
     """Return (train, val, test) of a split file whose paths are relative to `images`.
-
     Raises FileNotFoundError, or ValueError if it is not of this form or a label is
     negative.
     """
@@ -56,7 +53,6 @@ def parse_split(
 
 def class_names(splits: Sequence[Sequence[Sample]], source: str) -> list[str]:
     """Return the class names in label order, gathered from the samples of all splits.
-
     Raises ValueError naming `source` if a label has two names, or they are not 0..C-1.
     """
     names: dict[int, str] = {}

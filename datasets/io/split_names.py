@@ -1,7 +1,5 @@
 """The names that splits have in files and folders."""
 
-from __future__ import annotations
-
 import re
 
 SPLITS = {

@@ -1,7 +1,5 @@
 """Members of a tar of images: fast for plain ones, and strict about content."""
 
-from __future__ import annotations
-
 import re
 import tarfile
 from collections.abc import Iterator
@@ -21,9 +19,8 @@ _ODD_PATH = re.compile(r"^/|\\|(^|/)\.\.(/|$)|^[^/]*:")
 
 def tar_members(tar: Path) -> Iterator[tuple[str, bytes]]:
     """Yield (name, content) of each file of a tar. Raises ValueError for links, odd
-    names, and a tar that is compressed or ends too early.
-
-    Plain members are parsed here, several times faster than by tarfile.
+    names, and a tar that is compressed or ends too early. Plain members are parsed
+    here, several times faster than by tarfile.
     """
     require_data(tar)
     with open(tar, "rb", buffering=BUFFER) as file:

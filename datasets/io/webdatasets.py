@@ -9,8 +9,6 @@ train/nshards.txt, train/0.tar, ...   members s0000000.webp and s0000000.cls (or
 Shards may also be called train-000000.tar, and folders by other usual names of splits.
 """
 
-from __future__ import annotations
-
 import functools
 import io
 import math
@@ -45,9 +43,8 @@ _COUNT = re.compile(r"\s*[1-9]\d{0,8}\s*")
 
 
 def read_webdataset(path: Path) -> Collection:
-    """Return the images of a folder of shards, read as they are asked for.
-
-    Raises FileNotFoundError if the folder, the class list or a shard is missing, and
+    """Return the images of a folder of shards, read as they are asked for. Raises
+    FileNotFoundError if the folder, the class list or a shard is missing, and
     ValueError for other faults; streams raise it with tar and member.
     """
     if not path.is_dir():

@@ -1,10 +1,7 @@
 """The pocket suite: 11 source tasks, 20 target tasks and 4 shifted ones, rendered on
-first use and then read like real ones.
-
-The tasks are registered by `datasets.pocket.tasks`.
+first use and then read like real ones. The tasks are registered by
+`datasets.pocket.tasks`.
 """
-
-from __future__ import annotations
 
 from .specs import SHIFTS, SOURCES, SPECS, TARGETS, Spec
 from .suite import ensure, ensure_all, home

@@ -1,7 +1,5 @@
 """Colours with names, and tables of the objects drawn in them."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 

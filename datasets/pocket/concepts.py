@@ -1,12 +1,8 @@
 """Everything the pocket world can show: families of concepts, how each is rendered, and
-how people caption it.
-
-A rendered image comes with its attributes ("object:cat", "color:red"); a caption comes
-with the attributes it claims. A caption is true of an image if the image has all the
-attributes that the caption claims.
+how people caption it. A rendered image comes with its attributes ("object:cat",
+"color:red"); a caption comes with the attributes it claims. A caption is true of an
+image if the image has all the attributes that the caption claims.
 """
-
-from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Concepts that differ in colours and details: flowers, food, pets, flags."""
 
-from __future__ import annotations
-
 import math
 
 from .colors import COLORS, CONCEPTS, Color, Rng, shade, vary

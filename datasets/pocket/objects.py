@@ -1,7 +1,5 @@
 """Single things in one main colour: shapes, objects, vehicles, and scenes."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

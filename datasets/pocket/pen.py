@@ -1,7 +1,5 @@
 """A pen that draws in a square of 100 x 100 units, and the drawings of drawings.yaml."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -44,10 +42,8 @@ class Stroke(NamedTuple):
 
 class Pen:
     """Draws shapes given in the square [0, 100] x [0, 100] (y down) under one
-    similarity transform.
-
-    `mode` is "fill", "outline" (a sketch: edges only) or "silhouette" (every shape in
-    one dark colour).
+    similarity transform. `mode` is "fill", "outline" (a sketch: edges only) or
+    "silhouette" (every shape in one dark colour).
     """
 
     def __init__(

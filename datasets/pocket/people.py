@@ -1,7 +1,5 @@
 """People and their writing: faces, actions, signs, words, digits, memes."""
 
-from __future__ import annotations
-
 import math
 
 from PIL import Image

@@ -1,7 +1,5 @@
 """Scenery that fills the image: tiles seen from above, places, roads, tissue."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from functools import partial

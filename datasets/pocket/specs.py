@@ -1,11 +1,7 @@
 """The 31 pocket tasks and the 4 shifted test sets of the largest source, as tasks.yaml
-states them, and their entries of the catalog of data sets.
-
-A task is a choice of concepts from the pocket world, names for them, and a style that
-all its images share.
+states them, and their entries of the catalog of data sets. A task is a choice of
+concepts from the pocket world, names for them, and a style that all its images share.
 """
-
-from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The styles that an image is finished in."""
 
-from __future__ import annotations
-
 import numpy as np
 from PIL import Image, ImageFilter
 

@@ -1,11 +1,7 @@
 """Write pocket tasks to disk in the layouts of the real suites: CoOp's split json,
-ELEVATER's index files and zips.
-
-A task's folder appears whole or not at all, and is written once: the same version gives
-the same files.
+ELEVATER's index files and zips. A task's folder appears whole or not at all, and is
+written once: the same version gives the same files.
 """
-
-from __future__ import annotations
 
 import io
 import json

@@ -1,7 +1,5 @@
 """The pocket tasks, registered under their names."""
 
-from __future__ import annotations
-
 from ..catalog.entries import entries
 from ..coop import CoopTask, register_coop
 from ..elevater import ElevaterTask, register_elevater

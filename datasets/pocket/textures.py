@@ -1,7 +1,5 @@
 """Textures of two colours that fill the image."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np
@@ -16,12 +14,8 @@ PATTERNS = CONCEPTS["patterns"]
 
 class Pattern:
     """A pattern of random direction and period; each of PATTERNS is a method that
-    returns (CANVAS, CANVAS), where values above 0 have the first colour.
-
-    Attributes:
-        x, y: the coordinates of all pixels, (CANVAS, CANVAS) float32.
-        u, v: the same turned by `angle`.
-        wave: 2 pi / period.
+    returns (CANVAS, CANVAS), above 0 in the first colour. x, y: all pixels, (CANVAS,
+    CANVAS) float32. u, v: turned by `angle`. wave: 2 pi / period.
     """
 
     def __init__(self, rng: Rng):

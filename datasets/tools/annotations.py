@@ -9,8 +9,6 @@ seed is not known. FGVC-Aircraft has official lists of all three splits, which a
 as they are.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import logging
@@ -47,11 +45,8 @@ Parsed = tuple[str, str, str]  # path, class in the class list, class name
 
 def find_split_file(name: str, folder: str) -> str:
     """Return the split file of CoOp's set `name` in its folder: the published one, or
-    one that is made from the raw annotations.
-
-    Raises:
-        FileNotFoundError: there is neither.
-        ValueError: an annotation file cannot be read, or a class has too few images.
+    one made from the raw annotations. Raises FileNotFoundError without either,
+    ValueError for an unreadable annotation file or a class with too few images.
     """
     known = entry(name)
     published = os.path.join(folder, known.split_json)
@@ -116,10 +111,9 @@ def check_available(known: Entry, folder: str) -> None:
 
 
 def split_rows(name: str, folder: str) -> dict[str, list[Row]]:
-    """Return split -> images of CoOp's set `name` in its folder.
-
-    Raises FileNotFoundError or ValueError for an annotation file that is missing or
-    cannot be read, ValueError for a class with too few images to be split.
+    """Return split -> images of CoOp's set `name` in its folder. Raises
+    FileNotFoundError or ValueError for an annotation file that is missing or cannot be
+    read, ValueError for a class with too few images to be split.
     """
     lists = _READERS.get(name, _folders)(name, folder)
     if len(lists) == 3:
@@ -153,9 +147,6 @@ def _cache_path(name: str, folder: str) -> Path:
     real = os.path.realpath(folder).encode()
     digest = hashlib.sha256(real).hexdigest()[:12]
     return Path(home).expanduser().absolute() / "splits" / f"{name}-{digest}.json"
-
-
-# -- readers of raw annotations ----------------------------------------------------------------------------------
 
 
 def _folders(name: str, folder: str) -> Annotated:

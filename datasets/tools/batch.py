@@ -2,8 +2,6 @@
 outcome of each.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,9 +77,8 @@ def require_available(chosen: Sequence[Entry], source: Source, root: Path) -> No
 def prepare_all(
     chosen: Sequence[Entry], root: Path, source: Source, every: bool
 ) -> Iterator[Outcome]:
-    """Prepare sets one after the other, and yield the outcome of each.
-
-    every: "all" was asked for: a set that is there already, or has no copy, is skipped.
+    """Prepare sets one after the other, and yield the outcome of each. every: "all" was
+    asked for: a set that is there already, or has no copy, is skipped.
     """
     for entry in chosen:
         status, code = "failed", FAILED

@@ -2,8 +2,6 @@
 images are no training images.
 """
 
-from __future__ import annotations
-
 import os
 import zipfile
 import zlib

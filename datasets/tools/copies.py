@@ -2,8 +2,6 @@
 Hub, and open a local one as a collection.
 """
 
-from __future__ import annotations
-
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -139,10 +137,9 @@ def _plain(name: str) -> str:
 
 
 def open_copy(entry: Entry, form: str, path: Path) -> Collection:
-    """Return the images of a local copy in the form wds, parquet or folder.
-
-    Raises FileNotFoundError or ValueError if it is not there, not of this form, or
-    another set's.
+    """Return the images of a local copy in the form wds, parquet or folder. Raises
+    FileNotFoundError or ValueError if it is not there, not of this form, or another
+    set's.
     """
     copy = find_copy(entry, form) or Copy()
     if copy.wrong and path.resolve().name == copy.wrong:
@@ -179,7 +176,6 @@ def _check_label_kind(entry: Entry, path: Path, multilabel: bool, copy: Copy) ->
 
 def label_map(entry: Entry, collection: Collection) -> list[int]:
     """Return position in the copy's class list -> label of the set, matched by name.
-
     Raises ValueError if that fails, or classes are numbered as texts (0, 1, 10, ...).
     """
     found = collection.classnames

@@ -1,9 +1,6 @@
-"""Examine the files of a set: missing, damaged and contradictory ones.
-
-Nothing is changed.
+"""Examine the files of a set: missing, damaged and contradictory ones. Nothing is
+changed.
 """
-
-from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
@@ -30,14 +27,9 @@ def examine(
     workers: int = 2,
     progress: Progress = lambda count: None,
 ) -> Report:
-    """Return all that is wrong with the files of a set.
-
-    Args:
-        root: the data root.
-        quick: look at index files and the directories of zips alone; no image is read,
-            so no CRC is checked.
-        workers: threads that read images.
-        progress: gets the number of images that were read since the last call.
+    """Return all that is wrong with the files of a set below the data root. quick: read
+    no image, so check no CRC. workers: threads that read images. progress: gets the
+    number of images that were read since the last call.
     """
     folder = root / entry.folder
     report = Report(entry.name, entry.folder)
@@ -68,7 +60,7 @@ def examine(
     return report
 
 
-def _check_files(entry: Entry, folder: Path, report: Report) -> None:
+def _check_files(entry: Entry, folder: Path, report: Report):
     """Report missing files that no reader reports, and the rest of a stopped download."""
     reported_elsewhere = {entry.labelmap, entry.split_json, *entry.indexes.values()}
     reported_elsewhere.update(entry.zips, entry.annotations)
@@ -149,7 +141,7 @@ def _check_labels(entry: Entry, row: Row, classes: int, report: Report) -> None:
         report.warn("label-twice", row.where, message)
 
 
-def _check_counts(entry: Entry, folder: Path, report: Report) -> None:
+def _check_counts(entry: Entry, folder: Path, report: Report):
     """Report numbers of images that are not the published ones: an error, unless they
     are in the record, or of ELEVATER's val split, which is unused.
     """

@@ -8,8 +8,6 @@ gdown, pooch nor huggingface_hub checks (If-Range) that the file is still the on
 was begun.
 """
 
-from __future__ import annotations
-
 import base64
 import hashlib
 import http.client
@@ -42,17 +40,10 @@ AGENT = {"User-Agent": "python-datasets/1"}
 
 
 def download(entry: Entry, root: Path, mirror: str = "") -> list[str]:
-    """Fetch the missing files of a set; files that are there and whole stay as they
-    are.
-
-    Args:
-        mirror: the URL of a copy of the data root, to take all files from.
-
-    Returns:
-        the files and folders, relative to the set's folder, that no download brings
-
-    Raises:
-        NotDone: a file is not available. All other files are fetched first.
+    """Fetch the missing files of a set, from a copy of the data root at `mirror` if
+    given; whole files stay. Return those, relative to the set's folder, that no
+    download brings. Raises NotDone for a file that is not available, after all others
+    are fetched.
     """
     folder = root / entry.folder
     sources = list(entry.downloads)
@@ -125,14 +116,9 @@ def _unpack(entry: Entry, target: Path) -> None:
 
 def fetch(url: str, target: Path, wait: float = 2.0) -> Path:
     """Fetch `url` ("https://...", "http://..." or "gdrive:<id>") to `target`, whose
-    folder is made.
-
-    Args:
-        wait: seconds between two attempts.
-
-    Raises:
-        ValueError: the URL is of no known kind. NotDone: it is not available, or is not
-        of the type of its name; the message has the steps to take by hand.
+    folder is made; wait: seconds between two attempts. Raises ValueError for another
+    URL, NotDone, with the steps to take by hand, if it is not available or of another
+    type.
     """
     if not url.startswith(("https://", "http://", DRIVE)):
         raise ValueError(
@@ -209,7 +195,7 @@ class _Part:
             raise _Failed(f"what came is not usable: {error}") from error
 
 
-def _from_http(url: str, part: _Part, wait: float) -> None:
+def _from_http(url: str, part: _Part, wait: float):
     """Fill `part`, resuming it, until it is whole."""
     idle = 0
     while idle < ATTEMPTS:
@@ -235,10 +221,7 @@ def _from_http(url: str, part: _Part, wait: float) -> None:
 
 
 def _reason(error: Exception) -> str:
-    """Return why a connection broke.
-
-    Raises _Failed if another attempt would not help.
-    """
+    """Return why a connection broke. Raises _Failed if another attempt would not help."""
     cause = getattr(error, "reason", error)
     if isinstance(cause, socket.gaierror):  # no network, or no such server
         raise _Failed(f"the server cannot be found ({cause})") from error

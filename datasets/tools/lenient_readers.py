@@ -2,8 +2,6 @@
 a finding, none stops it.
 """
 
-from __future__ import annotations
-
 import os
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The cache of unpacked images: its entries, and removing those that no source needs."""
 
-from __future__ import annotations
-
 import contextlib
 import time
 from collections.abc import Sequence

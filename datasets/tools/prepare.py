@@ -3,8 +3,6 @@ zips, with the images as they are; or the files of a copy that is in its publish
 layout already.
 """
 
-from __future__ import annotations
-
 import contextlib
 import json
 import shutil
@@ -49,24 +47,16 @@ def prepare(
     download: bool = True,
 ) -> None:
     """Write `entry` below the data root from a local copy; its folder appears whole or
-    not at all, with a record of the differences.
+    not at all, with a record of the differences. On test images in torchvision's order
+    predictions can be scored at home, but not submitted.
 
-    Of torchvision's copy, test images are in its order: predictions on them can be
-    scored at home, but not submitted.
+    form: "wds", "parquet", "torchvision", "zip" (with the split file of a set of
+    CoOp's) or "folder"; of ELEVATER's own files, or with split folders of class
+    folders. path: the copy, or the root for torchvision's class. origin, revision: of
+    its repository, for the record. download: let torchvision download.
 
-    Args:
-        form: "wds", "parquet", "torchvision", "zip" (with the split file of a set of
-            CoOp's) or "folder". ELEVATER's own files are copied from zips and folders;
-            otherwise these hold split folders of class folders.
-        path: the copy, or the folder that torchvision's class takes as its root.
-        origin, revision: of the repository that it is from, for the record.
-        download: let torchvision download what is not there.
-
-    Raises:
-        FileNotFoundError, ValueError: the copy is not there or not as it should be, or
-            the set's folder is there already; the message names file and place.
-        NotDone: torchvision's copy is not available or cannot be read, or files cannot
-            be written.
+    Raises FileNotFoundError or ValueError, naming file and place, for a copy that is
+    not as it should be or a set that is there; NotDone if it cannot be read or written.
     """
     require_empty(entry, root)
     name = path.name if form == "zip" else path.resolve().name
@@ -174,13 +164,12 @@ def _write_split(
     entry: Entry, split: str, images: Iterable[PackedImage], work: Path
 ) -> Counter:
     """Write one index file, and add its images to its zip, which splits may share.
-
-    Returns:
-        label -> number of images, and the number of all images under -1
+    Return label -> number of images, and the number of all under -1.
     """
     zip_name = entry.split_zips[split]
     counts: Counter = Counter()
     rows: Labelled = []
+    lines = ""  # of an IRIS index
     title, total = f"{entry.name} {split}", entry.images[split]
     with zipfile.ZipFile(work / zip_name, "a", zipfile.ZIP_STORED) as archive:
         written = set(archive.namelist())
@@ -189,21 +178,13 @@ def _write_split(
                 archive.writestr(zipfile.ZipInfo(image.name), image.content)
                 written.add(image.name)
             rows.append((image.name, image.labels))
+            field = ",".join(map(str, image.labels))
+            lines += f"{zip_name}@{image.name} {field}".rstrip() + "\n"
             counts.update((-1, *image.labels))
     if entry.layout == "coco":
-        text = _coco_index(rows, zip_name, class_names(entry.name))
-    else:
-        text = _iris_index(rows, zip_name)
-    write_text(work / entry.indexes[split], text)
+        lines = _coco_index(rows, zip_name, class_names(entry.name))
+    write_text(work / entry.indexes[split], lines)
     return counts
-
-
-def _iris_index(rows: Labelled, zip_name: str) -> str:
-    lines = []
-    for member, labels in rows:
-        field = ",".join(map(str, labels))
-        lines.append(f"{zip_name}@{member} {field}".rstrip() + "\n")
-    return "".join(lines)
 
 
 def _coco_index(rows: Labelled, zip_name: str, classes: list[str]) -> str:
@@ -246,7 +227,6 @@ def _record_published(
     entry: Entry, work: Path, source: Path, about: dict[str, str]
 ) -> None:
     """Write the record of a set in its published layout, unless its files bring one.
-
     Raises ValueError with the first errors that `doctor` finds in the files, other than
     numbers of images, which the verdict is about.
     """

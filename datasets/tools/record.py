@@ -2,8 +2,6 @@
 and how it differs from the published set.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The findings of an examination of a set's files, as data."""
 
-from __future__ import annotations
-
 from dataclasses import asdict, dataclass, field
 
 SHOWN = 5  # findings of one kind in one file that are written out

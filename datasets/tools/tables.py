@@ -1,7 +1,5 @@
 """The known sets as text: a table of all of them, or one with its class names."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 
 from datasets.catalog import names

@@ -2,8 +2,6 @@
 in ELEVATER's order.
 """
 
-from __future__ import annotations
-
 import io
 import random
 import xml.etree.ElementTree as ElementTree
@@ -36,9 +34,8 @@ EUROSAT_EACH = 500  # images a class and split
 def read_copy(
     entry: Entry, split: str, source: Path, download: bool
 ) -> Iterator[PackedImage]:
-    """Yield the images of a split, with the labels of the set; see `prepare`.
-
-    Raises NotDone, whose message names the next step, if torchvision cannot read it,
+    """Yield the images of a split, with the labels of the set; see `prepare`. Raises
+    NotDone, whose message names the next step, if torchvision cannot read it,
     ValueError if its class names are not those of the set.
     """
     for number, (image, labels) in enumerate(_read(entry, split, source, download)):
@@ -134,9 +131,7 @@ def _objects(annotation: str, classes: Sequence[str]) -> tuple[int, ...]:
     for item in ElementTree.parse(annotation).getroot().iter("object"):
         name = (item.findtext("name") or "").strip()
         if name not in classes:
-            raise ValueError(
-                f"{annotation}: {name!r} is none of the classes of the set"
-            )
+            raise ValueError(f"{annotation}: {name!r} is no class of the set")
         if (item.findtext("difficult") or "0").strip() == "0":
             shown.add(list(classes).index(name))
     return tuple(sorted(shown))

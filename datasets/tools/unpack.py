@@ -2,8 +2,6 @@
 archive.
 """
 
-from __future__ import annotations
-
 import json
 import lzma
 import shutil
@@ -26,10 +24,7 @@ _DAMAGED = (*DAMAGED, tarfile.TarError, lzma.LZMAError)
 
 def check_form(path: Path, name: str, thorough: bool = True) -> None:
     """Raise ValueError if `path` is not a file called `name`: a damaged zip, tar or
-    json, or a web page.
-
-    Args:
-        thorough: read archives to their end, so that a damaged member is found.
+    json, or a web page. thorough: read archives to their end.
     """
     with open(path, "rb") as file:
         reason = no_data_reason(file.read(256))
@@ -39,8 +34,8 @@ def check_form(path: Path, name: str, thorough: bool = True) -> None:
         if name.endswith(".zip"):
             _check_zip(path, thorough)
         elif name.endswith(TARS) and thorough:
-            with tarfile.open(path) as archive:
-                for _ in archive:
+            with tarfile.open(path) as tar:
+                for _ in tar:
                     pass
         elif name.endswith(".json"):
             json.loads(path.read_bytes())
@@ -52,7 +47,7 @@ def check_form(path: Path, name: str, thorough: bool = True) -> None:
         raise ValueError(f"a damaged archive: {error}") from error
 
 
-def _check_zip(path: Path, thorough: bool) -> None:
+def _check_zip(path: Path, thorough: bool):
     with zipfile.ZipFile(path) as archive:
         for entry in archive.infolist():
             check_method(entry, path.name)
@@ -68,13 +63,10 @@ def is_archive(name: str) -> bool:
 
 def unpack(archive: Path, folder: Path, wanted: Sequence[str]) -> list[str]:
     """Unpack the folder of an archive that has one of the paths `wanted` in it, also in
-    an archive in it, into `folder`, in which existing files stay as they are; return
-    the names that are new there.
-
-    Raises:
-        ValueError: the archive is damaged, has none of `wanted` in it, or holds entries
-            that archives of data do not: links, devices, names that lead out of the
-            folder or occur twice, or far more bytes than it has itself.
+    an archive in it, into `folder`, in which existing files stay; return the new names.
+    Raises ValueError if it is damaged, has none of `wanted`, or holds links, devices,
+    names that lead out of the folder or occur twice, or far more bytes than it has
+    itself.
     """
     require_data(archive)
     work = Path(tempfile.mkdtemp(prefix=f".{archive.name}-", dir=folder))
@@ -97,7 +89,6 @@ def unpack(archive: Path, folder: Path, wanted: Sequence[str]) -> list[str]:
 
 def _extract(archive: Path, work: Path, budget: int) -> int:
     """Unpack all files and folders, `budget` bytes at most; return the number of bytes.
-
     Whatever the archive says, all is written inside `work`, and over no file.
     """
     total = 0

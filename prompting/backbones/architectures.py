@@ -2,15 +2,11 @@
 used.
 """
 
-from __future__ import annotations
-
 
 def unsupported_reason(config: dict) -> str:
     """Return why prompts cannot enter models of this open_clip configuration; "" if at
-    least text prompts can.
-
-    Prompts need a text tower of open_clip whose result is read at the end token or at
-    the last position. `clip_shape` tells if the image tower takes visual prompts.
+    least text prompts can, as the text's result is read at the end token or last
+    position.
     """
     text = config["text_cfg"]
     if "multimodal_cfg" in config:
@@ -31,9 +27,8 @@ def unsupported_reason(config: dict) -> str:
 
 
 def configuration(architecture: str) -> dict:
-    """Return a copy of open_clip's configuration.
-
-    Raises ValueError with the reason if prompts cannot enter.
+    """Return a copy of open_clip's configuration. Raises ValueError with the reason if
+    prompts cannot enter.
     """
     from open_clip import get_model_config
 
@@ -45,9 +40,7 @@ def configuration(architecture: str) -> dict:
 
 
 def pretrained_values(architecture: str) -> dict:
-    """Return mean, std and interpolation if all of the architecture's pretrained
-    weights agree, else {}.
-    """
+    """Return mean, std and interpolation that all pretrained weights share, else {}."""
     found = []
     for config in _pretrained_configs(architecture):
         values = {key: tuple(config[key]) for key in ("mean", "std") if key in config}
@@ -68,9 +61,7 @@ def weights_location(config: dict) -> str:
 
 
 def has_quick_gelu_weights(architecture: str) -> bool:
-    """Return True if some weights of this architecture, whose configuration says GELU,
-    were trained with QuickGELU.
-    """
+    """Return True if weights of this GELU architecture were trained with QuickGELU."""
     return any(cfg.get("quick_gelu") for cfg in _pretrained_configs(architecture))
 
 

@@ -42,10 +42,8 @@ class Preprocessing:
     background: str = "white"
 
     def record(self, mode: str) -> dict:
-        """Return it as a prompt's file states it.
-
-        mode, under the name "crop": "squash" resizes both sides, "crop" the short one
-        and cuts the centre.
+        """Return it as a prompt's file states it; "crop" is "squash" (both sides are
+        resized) or "crop" (the short one is, and the centre cut).
         """
         return {
             "size": self.size,
@@ -58,9 +56,7 @@ class Preprocessing:
 
 
 def differences(stored: dict, used: dict) -> str:
-    """Return the differences between two records of preprocessing, naming both values;
-    "" if nothing that both hold does.
-    """
+    """Return the entries that differ in both records of preprocessing, "" if none."""
     found = []
     for key, other in used.items():
         one = stored.get(key, other)
@@ -107,10 +103,7 @@ class Backbone:
     def check_classes(
         self, classes: Iterable[str], source: str = "", force: bool = False
     ) -> None:
-        """Raise ValueError naming the `unknown_classes`; with `force`, log a warning.
-
-        source: the owner of the names, for the message.
-        """
+        """Raise ValueError naming the `unknown_classes`, or log a warning with `force`."""
         unknown = self.unknown_classes(classes)
         if not unknown:
             return
@@ -127,9 +120,7 @@ class Backbone:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Return 16 hexadecimal digits over its weights, whatever file or device they
-        come from.
-        """
+        """Return 16 hexadecimal digits over its weights, the same on any device."""
         total = hashlib.sha256()
         for name, value in sorted(self.clip.state_dict().items()):
             total.update(f"{name} {tuple(value.shape)}\n".encode())
@@ -138,15 +129,12 @@ class Backbone:
 
     @property
     def activation(self) -> str:
-        """Return the activation of its text tower: "QuickGELU" or "GELU", which weights
-        do not show.
-        """
+        """Return the activation of its text tower, "QuickGELU" or "GELU"."""
         return type(self.clip.transformer.resblocks[0].mlp.gelu).__name__
 
     def record(self, name: str, pretrained: str = "") -> dict:
-        """Return its entries for a prompt's file; of a path only its last part.
-
-        name, pretrained: as given to `load_backbone`.
+        """Return its entries for a prompt's file; of a path only its last part. name,
+        pretrained: as given to `load_backbone`.
         """
         last_part = Path(local_path(name)).name if is_path(name) else name
         return {
@@ -159,9 +147,7 @@ class Backbone:
         }
 
     def check_record(self, record: dict, source: str) -> None:
-        """Raise ValueError naming both if a prompt's record states another backbone's
-        weights or activation.
-        """
+        """Raise ValueError if a prompt's record states other weights or activation."""
         stored = record.get("backbone_fingerprint")
         if stored not in (None, self.fingerprint):
             raise ValueError(

@@ -29,11 +29,9 @@ def is_repository(name: str) -> bool:
 
 def download(name: str, check: Callable[[Path], None]) -> Path:
     """Return the local folder of a model: USER/NAME or USER/NAME@REVISION, with or
-    without "hf-hub:" before it.
-
-    check: is called with the folder when its configuration is there, before the weights
-    are downloaded. Raises ValueError for another form, or FileNotFoundError if the
-    model is neither in the cache nor on the network.
+    without "hf-hub:" before it. check: is called with the folder when its configuration
+    is there, before the weights are downloaded. Raises ValueError for another form, or
+    FileNotFoundError if the model is neither in the cache nor on the network.
     """
     repository, _, revision = name.removeprefix(PREFIX).partition("@")
     if not is_repository(name):
@@ -66,10 +64,8 @@ def _get_of_model(repository: str, revision: str, *patterns: str) -> Path:
 
 def check_reachable(repository: str) -> None:
     """Raise ConnectionError if a model's weights are not in the cache and the Hub does
-    not answer.
-
-    Without this check, huggingface_hub tries each file six times, for more than a
-    minute.
+    not answer. Without this check, huggingface_hub tries each file six times, for more
+    than a minute.
     """
     from huggingface_hub import constants, get_session, try_to_load_from_cache
 
@@ -87,9 +83,8 @@ def check_reachable(repository: str) -> None:
 
 
 def get(repository: str, revision: str, *patterns: str) -> Path:
-    """Return the local folder with the files of a model that fit the patterns.
-
-    Raises the errors of huggingface_hub.
+    """Return the local folder with the files of a model that fit the patterns. Raises
+    the errors of huggingface_hub.
     """
     from huggingface_hub import snapshot_download
 

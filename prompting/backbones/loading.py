@@ -41,19 +41,15 @@ def load_backbone(
     pretrained: str | None = None,
     device: str | torch.device = "cpu",
 ) -> Backbone:
-    """Return a backbone by name.
+    """Return a backbone by name: "pocket"; a CoOp alias (ViT-B/16, RN50), which means
+    OpenAI's weights; an open_clip architecture; a checkpoint in OpenAI's layout, or
+    with its configuration beside it; a folder (or local-dir:FOLDER) in open_clip's or
+    transformers' form; or USER/NAME, hf-hub:USER/NAME[@REVISION] on the Hugging Face
+    Hub.
 
-    name: "pocket", the embedded small model; a CoOp alias (ViT-B/16, RN50, ...), which
-    means OpenAI's weights; the name of an open_clip architecture; a checkpoint's path,
-    in OpenAI's layout (state dict, .safetensors, TorchScript) or with its configuration
-    beside it; a folder (or local-dir:FOLDER) in the form of open_clip's repositories or
-    of transformers' `CLIPModel`; or such a model on the Hugging Face Hub, USER/NAME or
-    hf-hub:USER/NAME[@REVISION]. pretrained: for an architecture, one of open_clip's
-    tags (default: "openai") or a file; for a folder a file.
-
-    The activation (QuickGELU or GELU) follows from the weights. Raises ValueError for a
-    name that is none of these, with the nearest ones, and FileNotFoundError when
-    weights are not available.
+    pretrained: one of open_clip's tags (default: "openai"), or a file. The activation
+    (QuickGELU or GELU) follows from the weights. Raises ValueError with the nearest
+    names, and FileNotFoundError when weights are not available.
     """
     backbone = _load(str(name), pretrained)
     backbone.clip.to(device)
@@ -150,12 +146,10 @@ def _load_transformers(folder: Path, file: str | None, name: str) -> Backbone:
 def load_pocket(
     folder: str | Path = POCKET_FOLDER, device: str | torch.device = "cpu"
 ) -> Backbone:
-    """Return the small CLIP of `folder`: model.json (open_clip configuration,
-    preprocessing) and model.safetensors.
-
-    The tensors have open_clip's names, but of the token embedding only the rows that
-    are not zero are stored: their numbers `token_ids` (n,) and `token_embedding.rows`
-    (n, width). Raises FileNotFoundError, or ValueError for tensors that do not fit.
+    """Return the small CLIP of `folder`: model.json (configuration, preprocessing) and
+    model.safetensors, which has of the token embedding the rows that are not zero:
+    their numbers `token_ids` (n,) and `token_embedding.rows` (n, width). Raises
+    FileNotFoundError, or ValueError for tensors that do not fit.
     """
     folder = Path(folder)
     config_file, weights_file = folder / "model.json", folder / "model.safetensors"
@@ -223,10 +217,7 @@ def _load_architecture(
 
 
 def _open_clip_model(architecture: str, tag: str, config: dict) -> Any:
-    """Return open_clip's model, downloaded if it is not in a cache.
-
-    open_clip and huggingface_hub log nothing: the exception says what failed.
-    """
+    """Return open_clip's model, downloaded, without a log, if it is not in a cache."""
     from open_clip import create_model
 
     if config.get("hf_hub"):
@@ -280,10 +271,7 @@ def _check_config(folder: Path) -> None:
 
 
 def _read_hub_config(folder: Path) -> tuple[dict, dict]:
-    """Return model and preprocessing of open_clip's configuration file in a folder.
-
-    Raises ValueError if it is none, or of a model that cannot be used.
-    """
+    """Return model and preprocessing of open_clip's file in a folder, or ValueError."""
     config_path = folder / HUB_CONFIG
     try:
         config = json.loads(config_path.read_text(encoding="utf-8"))

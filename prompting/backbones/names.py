@@ -12,18 +12,15 @@ ALIASES: dict[str, str] = read_yaml(Path(__file__).with_name("aliases.yaml"))
 
 
 def is_path(name: str) -> bool:
-    """Return True if `load_backbone` takes a name for a path: it is none of the fixed
-    names, and a file or folder.
-    """
+    """Return True for a file or folder whose name is none of the fixed ones."""
     if name == "pocket" or name in ALIASES:
         return False
     return name.startswith(LOCAL_PREFIX) or os.path.isabs(name) or Path(name).exists()
 
 
 def local_path(name: str) -> str:
-    """Return the full path of local-dir:FOLDER, and any other name as it is.
-
-    A relative path might be the name of a known model.
+    """Return the full path of local-dir:FOLDER, and any other name as it is. A relative
+    path might be the name of a known model.
     """
     if not name.startswith(LOCAL_PREFIX):
         return name

@@ -2,8 +2,6 @@
 tokenizer.json, run by the package `tokenizers`.
 """
 
-from __future__ import annotations
-
 import json
 from importlib.util import find_spec
 from pathlib import Path
@@ -76,11 +74,10 @@ class FileTokenizer:
 
 
 def load_tokenizer(text_cfg: dict[str, Any], folder: Path | None = None) -> Tokenizer:
-    """Return the tokenizer that an open_clip configuration's text tower reads.
-
-    folder: looked at first for a tokenizer.json, then the folder or the model of the
-    Hugging Face Hub that the configuration names. Raises FileNotFoundError if it is not
-    there, or ValueError if it is another kind of tokenizer.
+    """Return the tokenizer that an open_clip configuration's text tower reads. folder:
+    looked at first for a tokenizer.json, then the folder or the model of the Hugging
+    Face Hub that the configuration names. Raises FileNotFoundError if it is not there,
+    or ValueError if it is another kind of tokenizer.
     """
     name = text_cfg.get("hf_tokenizer_name")
     if not name:

@@ -1,8 +1,7 @@
 """The tensors of a TorchScript archive, such as OpenAI's, read without
-`torch.jit.load`, which runs code of the archive.
-
-An archive is a pickle of the modules' attributes, and the modules' classes as text, of
-which only the lists of parameters and buffers are read.
+`torch.jit.load`, which runs code of the archive. An archive is a pickle of the modules'
+attributes, and the modules' classes as text, of which only the lists of parameters and
+buffers are read.
 """
 
 import ast
@@ -47,10 +46,7 @@ def is_torchscript(path: str | Path) -> bool:
 
 
 def read_torchscript(path: str | Path) -> dict[str, Tensor]:
-    """Return parameters and buffers by their names in `state_dict()`, on the CPU.
-
-    Any error means a damaged archive.
-    """
+    """Return parameters and buffers by their names in `state_dict()`, on the CPU."""
     with zipfile.ZipFile(path) as archive:
         names = archive.namelist()
         (top,) = {name.split("/")[0] for name in names}

@@ -29,7 +29,6 @@ _JOINED = re.compile(r"\.(position_ids|[kv]_proj\.(weight|bias))$")  # ends of n
 
 def read_config(path: Path) -> dict:
     """Return the open_clip configuration that a config.json of a `CLIPModel` describes.
-
     Raises ValueError naming the file and the key if it is of another model, or of one
     that CLIP's towers cannot be.
     """
@@ -157,7 +156,7 @@ def read_preprocessing(folder: Path, size: int) -> dict:
     return chosen
 
 
-def _check_size(given: dict, size: int, path: Path) -> None:
+def _check_size(given: dict, size: int, path: Path):
     key = "size"
     if given.get("do_center_crop", True) and "crop_size" in given:
         key = "crop_size"

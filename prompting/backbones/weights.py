@@ -7,7 +7,7 @@ from __future__ import annotations
 import logging
 import pickle
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -50,14 +50,10 @@ _OTHER_HEADS = {1280: "ViT-H-14", 1408: "ViT-g-14", 1664: "ViT-bigG-14"}
 
 
 def read_state_dict(path: str | Path) -> dict[str, Tensor]:
-    """Return the tensors in a checkpoint, on the CPU.
-
-    The file is .safetensors, a pickled state dict, bare or under a key such as
-    "state_dict" (read with weights_only), or a TorchScript archive. Prefixes that
-    wrappers give all names ("module.", "_orig_mod.", "clip.") are removed.
-
-    Raises FileNotFoundError, or ValueError when the file is none of these, or when its
-    tensors claim more values than it holds.
+    """Return the tensors, on the CPU, of a .safetensors file, a pickled state dict,
+    bare or under a key such as "state_dict", or a TorchScript archive, without prefixes
+    that wrappers give all names ("module.", "_orig_mod.", "clip."). Raises
+    FileNotFoundError, or ValueError for another file or tensors beyond its size.
     """
     path = Path(path)
     if not path.is_file():
@@ -69,9 +65,9 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
 
             return _without_prefixes(load_file(path))
         if is_torchscript(path):
-            state = read_torchscript(path)
-            check_sizes(state, "it")
-            return state
+            tensors = read_torchscript(path)
+            check_sizes(tensors, "it")
+            return tensors
         unpickle.check(path)
         content = torch.load(path, map_location="cpu", weights_only=True)
     # KeyError: an unknown opcode
@@ -97,7 +93,7 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
     return _without_prefixes(dict(state))
 
 
-def _unwrapped(content: Any) -> Any:
+def _unwrapped(content):
     """Return the state dict that a training program stores under up to two names."""
     for _ in range(2):
         for key in _WRAPPERS:
@@ -139,18 +135,13 @@ def _without_text_prefix(state: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def has_openai_sizes(state: dict[str, Tensor]) -> bool:
-    """Return True if the state dict holds the numbers of OpenAI's own archives, whose
-    activation is QuickGELU.
-    """
+    """Return True if the sizes are those of OpenAI's archives, which use QuickGELU."""
     return all(name in state for name in _SIZES)
 
 
 def build_from_openai_layout(state: dict[str, Tensor], source: str) -> CLIP:
     """Return the float32 CLIP of these tensors: sizes from their shapes, heads 64 wide
-    and QuickGELU, as OpenAI's are.
-
-    source: the file's name in messages. Raises ValueError naming missing and unexpected
-    keys for other layouts.
+    and QuickGELU, as OpenAI's. Raises ValueError naming `source` and wrong keys.
     """
     if any(name.startswith(("text_model.", "vision_model.")) for name in state):
         raise ValueError(
@@ -180,9 +171,8 @@ def build_from_openai_layout(state: dict[str, Tensor], source: str) -> CLIP:
 
 
 def openai_config(state: dict[str, Tensor], source: str) -> dict:
-    """Return the open_clip configuration that tensors in OpenAI's layout imply.
-
-    Raise ValueError if they imply none.
+    """Return the open_clip configuration that tensors in OpenAI's layout imply. Raise
+    ValueError if they imply none.
     """
     for name, count in _LAYOUT["dimensions"].items():
         if name not in state:
@@ -227,7 +217,6 @@ def openai_config(state: dict[str, Tensor], source: str) -> dict:
 
 def build(config: dict, state: dict[str, Tensor], source: str) -> CLIP:
     """Return an open_clip CLIP of this configuration with these tensors, in float32.
-
     Raises ValueError naming missing and unexpected keys and tensors of other shapes.
     """
     config = dict(config)
@@ -338,9 +327,7 @@ def _resnet_config(state: dict[str, Tensor], source: str) -> dict:
         )
     layers = [_count(state, f"visual.layer{stage}.") for stage in (1, 2, 3, 4)]
     if 0 in layers:
-        raise ValueError(
-            f"{source}: stage {layers.index(0) + 1} of its image tower has no layers"
-        )
+        raise ValueError(f"{source}: stage {layers.index(0) + 1} of its tower is empty")
     width = state["visual.layer1.0.conv1.weight"].shape[0]
     return {
         "layers": layers,

@@ -1,9 +1,7 @@
 """Checkpoints of official implementations: `<run>/prompt_learner/model-best.pth.tar`,
-`model.pth.tar-<epoch>`.
-
-CoOp, CoCoOp (its context), KgCoOp, ProGrad, IVLP, MaPLe, PromptSRC and the reference
-MVLPT. They are dicts of state_dict, epoch and pickled objects; only tensors and plain
-values are read (`toolkit.common.unpickle`).
+`model.pth.tar-<epoch>`. CoOp, CoCoOp (its context), KgCoOp, ProGrad, IVLP, MaPLe,
+PromptSRC and the reference MVLPT. They are dicts of state_dict, epoch and pickled
+objects; only tensors and plain values are read (`toolkit.common.unpickle`).
 """
 
 import io
@@ -47,35 +45,21 @@ _WORDS = ("a", "photo", "of", "a")
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A checkpoint's prompt.
-
-    Attributes:
-        path: the file.
-        state: its tensors in float32, without frozen weights and those that depend on
-            class names.
-        foreign: True if the names are an official implementation's.
-        method: "KgCoOp", "IVLP" (and PromptSRC), "MaPLe" or "CoCoOp" if the names tell
-            it, else "".
-        fixed_words: words between the vectors and the class name.
-        epoch, val_result: as stored; None if they are missing or no numbers.
-        record: the entries that our runs store beside the tensors: the metadata of
-            prompts.safetensors, and the prompt's `config`; {} if there is none.
-    """
+    """A checkpoint's prompt."""
 
     path: str
-    state: dict[str, Tensor]
-    foreign: bool
-    method: str = ""
-    fixed_words: str = ""
-    epoch: int | None = None
+    state: dict[str, Tensor]  # float32, without frozen weights and those of class names
+    foreign: bool  # the names are an official implementation's
+    method: str = ""  # "KgCoOp", "IVLP" (and PromptSRC), "MaPLe" or "CoCoOp", if known
+    fixed_words: str = ""  # between the vectors and the class name
+    epoch: int | None = None  # as stored, as is the next
     val_result: float | None = None
+    # of our runs: the metadata of prompts.safetensors, and the prompt's `config`
     record: dict = field(default_factory=dict)
 
     def prompt_state(self) -> dict[str, Tensor]:
         """Return the state under the names of our prompt modules; of CoCoOp its context
-        alone, see `left_out`.
-
-        Raises ValueError naming keys that belong to no prompt.
+        alone, see `left_out`. Raises ValueError naming keys that belong to no prompt.
         """
         if not self.foreign:
             return self.state
@@ -84,9 +68,7 @@ class Checkpoint:
 
     @property
     def left_out(self) -> str:
-        """Return a sentence about the tensors that `prompt_state` leaves out; empty if
-        it has all.
-        """
+        """Return a sentence about the tensors that `prompt_state` leaves out, or ""."""
         net = [name for name in self.state if name.startswith(_NET)]
         if not net:
             return ""
@@ -94,9 +76,7 @@ class Checkpoint:
 
     @property
     def position(self) -> str | None:
-        """Return the class name's position, if the method or the path states it; None
-        for prompts without text, too.
-        """
+        """Return the class name's position, if method or path state it, or None."""
         if "ctx" not in self.state:
             return None
         if self.method in _AT_THE_END:
@@ -121,20 +101,15 @@ class Checkpoint:
 
     @property
     def per_token(self) -> bool:
-        """Return True if the vectors passed through the reference's θ, which treats
-        each by itself.
-        """
+        """Return True if the reference's θ treated each vector by itself."""
         return self.foreign and any(
             name.startswith("mvlpt_proj.") for name in self.state
         )
 
 
 def read_checkpoint(path: str | Path) -> Checkpoint:
-    """Return the prompt in an untrusted checkpoint, without executing anything from its
-    pickle.
-
-    Raises FileNotFoundError, or ValueError naming the file when it holds no state dict
-    of tensors.
+    """Return the prompt in an untrusted checkpoint; nothing of its pickle is executed.
+    Raises FileNotFoundError, or ValueError naming a file without tensors.
     """
     content = read(path)
     record = _record(content, path)
@@ -206,9 +181,7 @@ def _method(state: dict[str, Tensor], path: str | Path) -> str:
     """Return the method that the names tell, or "". Raises ValueError for others."""
     of_mmrl = ("representation_learner.", "compound_rep_tokens")
     if any(name.startswith(of_mmrl) for name in state):
-        raise ValueError(
-            f"{path} is MMRL's; its representation tokens are not supported"
-        )
+        raise ValueError(f"{path} is MMRL's; representation tokens are not supported")
     if reference.is_maple(state):
         return "MaPLe"
     if reference.is_ivlp(state):
@@ -235,9 +208,7 @@ def _fixed_words(ctx: Tensor, suffix: Tensor | None) -> str:
 
 def checkpoint_path(directory: str | Path, epoch: int | None = None) -> str:
     """Return the checkpoint below a run's folder: of `epoch`, or the best one, or the
-    last one.
-
-    Raises FileNotFoundError naming those that are there.
+    last one. Raises FileNotFoundError naming those that are there.
     """
     folder = os.path.join(directory, "prompt_learner")
     names = os.listdir(folder) if os.path.isdir(folder) else []
@@ -267,12 +238,10 @@ def position_in(path: str | Path) -> str | None:
 def read_prompt(
     path: str | Path, position: str | None = None, load_epoch: int | None = None
 ) -> tuple[Prompt, dict]:
-    """Return the prompt, and the metadata of it, in a checkpoint, a run's folder or a
-    prompts.safetensors.
-
-    position: of the class name relative to a text context, if the file does not hold
-        it; by default the position that the method or the path states. Raises
-        FileNotFoundError, or ValueError if it is not known or contradicts the method.
+    """Return the prompt, and its metadata, in a checkpoint, a run's folder or a
+    prompts.safetensors. position: of the class name, if the file lacks it; by default
+    as method or path state. Raises FileNotFoundError, or ValueError if it is not known
+    or contradicts the method.
     """
     path = Path(path)
     if path.is_dir():
@@ -313,9 +282,7 @@ def _prompt_of(checkpoint: Checkpoint, position: str | None) -> tuple[Prompt, di
 
 
 def recorded_config(checkpoint: Checkpoint) -> dict:
-    """Return the configuration of a run's prompt, from its checkpoint or its
-    prompts.safetensors; {} if neither has it.
-    """
+    """Return the configuration of a run's prompt, {} if its files have none."""
     if checkpoint.record:
         return checkpoint.record["config"]
     prompts = Path(checkpoint.path).absolute().parent.parent / "prompts.safetensors"
@@ -325,9 +292,7 @@ def recorded_config(checkpoint: Checkpoint) -> dict:
 
 
 def check_position(prompt: Prompt, position: str | None, path: str | Path) -> None:
-    """Raise ValueError naming both if the class name's position is given and is another
-    than the prompt's.
-    """
+    """Raise ValueError if a given position of the class name is not the prompt's."""
     if prompt.kind != "visual" and position not in (None, prompt.position):
         raise ValueError(
             f"{path}: its class name is at the position {prompt.position!r}, not {position!r}"
@@ -360,13 +325,10 @@ def convert(
     load_epoch: int | None = None,
     metadata: dict | None = None,
 ) -> str:
-    """Write the prompt at `source` (see `read_prompt`) to `target` and return its
-    description.
-
-    target: .safetensors, or a checkpoint that the official `load_model` takes (.tar,
-    .pth, .pt or .pth.tar-<epoch>). metadata: further entries of a .safetensors file,
-    such as the backbone. Raises ValueError for other names, and for a prompt that the
-    reference would compute differently.
+    """Write the prompt at `source` (see `read_prompt`) to `target`, .safetensors (with
+    further `metadata`) or a checkpoint for the official `load_model` (.tar, .pth, .pt,
+    .pth.tar-<epoch>), and return its description. Raises ValueError for other names,
+    and for a prompt that the reference would compute differently.
     """
     target = Path(target)
     is_checkpoint = re.search(r"\.(tar|pth|pt|tar-\d+)$", target.name)

@@ -29,18 +29,14 @@ _AXES = {  # of the tensors of prompts, from the last
 def save_prompts(
     path: str | Path, prompt: Prompt, metadata: dict | None = None
 ) -> None:
-    """Write the prompt's tensors in float32, its `config()`, `metadata` (JSON values)
-    and a checksum of the tensors, whole or not at all.
-
-    Usual metadata: method, backbone, preprocessing. Raises ValueError for the reserved
-    names "config" and "checksum".
+    """Write the prompt's tensors in float32, `config()`, `metadata` (JSON values, such
+    as method and backbone) and a checksum, whole or not at all. Raises ValueError for
+    the reserved names "config" and "checksum".
     """
     metadata = dict(metadata or {})
     for name in (_CONFIG, _CHECKSUM):
         if name in metadata:
-            raise ValueError(
-                f"the metadata name {name!r} is taken by the prompt's own entry"
-            )
+            raise ValueError(f"the metadata name {name!r} is taken by the prompt")
     strings = {key: _encode(value) for key, value in metadata.items()}
     strings[_CONFIG] = json.dumps(prompt.config())
     tensors = {}
@@ -51,10 +47,8 @@ def save_prompts(
 
 
 def load_prompts(path: str | Path) -> tuple[Prompt, dict]:
-    """Return the prompt module in `path`, on the CPU, and its metadata.
-
-    Raises FileNotFoundError, or ValueError when the file is no safetensors file, lacks
-    its configuration, does not fit it or has another checksum than its tensors.
+    """Return the prompt module in `path`, on the CPU, and its metadata. Raises
+    FileNotFoundError, or ValueError for a file that is damaged or no prompt.
     """
     path = Path(path)
     if not path.is_file():
@@ -74,9 +68,7 @@ def load_prompts(path: str | Path) -> tuple[Prompt, dict]:
         raise ValueError(f"{path}: {error}") from error
     check_finite(state, path)
     if strings.pop(_CHECKSUM, None) not in (None, _checksum(state)):
-        raise ValueError(
-            f"{path} is damaged: its tensors are not those of its checksum"
-        )
+        raise ValueError(f"{path} is damaged: its tensors do not fit its checksum")
     return prompt, {key: _decode(value) for key, value in strings.items()}
 
 
@@ -91,9 +83,7 @@ def _checksum(tensors: Mapping[str, Tensor]) -> str:
 
 
 def load_state(prompt: Prompt, state: dict[str, Tensor]) -> None:
-    """Copy `state` into the prompt, all of it or, with a ValueError that names the
-    differences, nothing.
-    """
+    """Copy `state` into the prompt, or raise ValueError naming the differences."""
     state = prompt.complete_state(state)
     _check_state(prompt, state)
     prompt.load_state_dict(state)
@@ -109,9 +99,7 @@ def prompt_of(config: Any, state: dict[str, Tensor]) -> Prompt:
 
 def check_config(config: object, state: dict[str, Tensor]) -> dict:
     """Return an untrusted configuration with its defaults. Raises ValueError unless it
-    is that of a prompt of these tensors.
-
-    Nothing is allocated.
+    is that of a prompt of these tensors. Nothing is allocated.
     """
     if not isinstance(config, dict):
         raise ValueError(f"its metadata {_CONFIG!r} is no object")
@@ -123,9 +111,7 @@ def check_config(config: object, state: dict[str, Tensor]) -> dict:
 
 
 def _check_sizes(config: dict, tensors: int) -> None:
-    """Raise ValueError if an untrusted configuration has too large numbers, or more
-    modules than a file's tensors.
-    """
+    """Raise ValueError for too large numbers, or more modules than a file's tensors."""
     for name, value in config.items():
         if isinstance(value, dict):
             _check_sizes(value, tensors)

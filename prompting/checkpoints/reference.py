@@ -1,9 +1,7 @@
 """Prompts trained with the official implementations: their parameter names, and the
-module that a state dict implies.
-
-Of the reference MVLPT, CoOp, KgCoOp and ProGrad the vectors enter as `TextPrompt`,
-`VisualPrompt` or `UnifiedPrompt`; of IVLP and PromptSRC as `IVLPPrompt`; of MaPLe as
-`MaPLePrompt`.
+module that a state dict implies. Of the reference MVLPT, CoOp, KgCoOp and ProGrad the
+vectors enter as `TextPrompt`, `VisualPrompt` or `UnifiedPrompt`; of IVLP and PromptSRC
+as `IVLPPrompt`; of MaPLe as `MaPLePrompt`.
 """
 
 import itertools
@@ -40,12 +38,9 @@ def is_ivlp(state: State) -> bool:
 
 
 def rename(state: State) -> State:
-    """Return the state dict under the names of the prompt module that it belongs to, in
-    float32.
-
-    Names of older checkpoints (upt_proj...) are understood; buffers that depend on
-    class names are dropped. Raises ValueError naming every key that is none of an
-    official implementation's.
+    """Return the state dict in float32 under the names of our prompt module, also of
+    older checkpoints (upt_proj...), without buffers that depend on class names. Raises
+    ValueError naming keys of no official implementation.
     """
     given, state = state, {}
     for name, value in given.items():
@@ -133,13 +128,10 @@ def prompt_from_reference(
     theta: str | None = None,
     fixed_words: str = "",
 ) -> Prompt:
-    """Return the prompt of these trained tensors; method and sizes follow from names
-    and shapes.
-
-    position, heads, fixed_words: not in the tensors. patch_size: only plays a part in
-    initialisation. theta: by default "per-token" if there are blocks, as those
-    checkpoints were trained with it, "mlp" if there are only maps, else "identity".
-    Raises ValueError when the tensors make no known prompt.
+    """Return the prompt of these trained tensors; names and shapes tell method and
+    sizes. patch_size: of the initialisation. theta: by default "per-token" if there are
+    blocks, as such checkpoints were trained with it, "mlp" if there are only maps, else
+    "identity". Raises ValueError when the tensors make no known prompt.
     """
     state = rename(state)
     prompt: Prompt
@@ -153,9 +145,7 @@ def prompt_from_reference(
         visual = _visual_prompt(parts, patch_size)
         either = text or visual
         if either is None:
-            raise ValueError(
-                "no prompt: neither ctx nor vpt_embeddings is among the tensors"
-            )
+            raise ValueError("no prompt: neither ctx nor vpt_embeddings is there")
         prompt = either
         if text and visual:
             prompt = _unified_prompt(state, text, visual, heads, theta)
@@ -234,10 +224,8 @@ def _deep_prompt(state: State, fixed_words: str) -> Prompt:
 
 
 def to_reference(prompt: Prompt) -> State:
-    """Return the prompt's tensors under the official names, on the CPU.
-
-    Raises ValueError for a prompt that no official implementation has or would compute
-    in the same way.
+    """Return the prompt's tensors under the official names, on the CPU. Raises
+    ValueError if no official implementation computes it in the same way.
     """
     if isinstance(prompt, UnifiedPrompt):
         _check_theta(prompt)
@@ -247,7 +235,6 @@ def to_reference(prompt: Prompt) -> State:
 
 def official_names(prompt: Prompt, state: State) -> State:
     """Return tensors of the prompt (values or gradients) under the official names.
-
     Raises ValueError for a prompt that no official implementation has.
     """
     for deep in (IVLPPrompt, MaPLePrompt):

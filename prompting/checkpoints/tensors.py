@@ -13,9 +13,7 @@ _MOST_SHARED = 4  # times that a file's values may be used by its tensors: tied 
 
 
 def check_sizes(tensors: Mapping[str, Tensor], source: str | Path) -> None:
-    """Raise ValueError if a tensor, or all together, claim more values than the file
-    holds (strides of 0).
-    """
+    """Raise ValueError if tensors claim more values than the file holds (strides 0)."""
     held = {}
     claimed = 0
     for name, value in tensors.items():

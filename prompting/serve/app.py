@@ -1,11 +1,8 @@
-"""The service's routes: POST /predict, GET /classes, /health and the page at /.
-
-Only uploads are read; no URL is fetched. Images are decoded and scored one after
-another, in a thread, so that requests take turns image by image and the memory is that
-of one image.
+"""The service's routes: POST /predict, GET /classes, /health and the page at /. Only
+uploads are read; no URL is fetched. Images are decoded and scored one after another, in
+a thread, so that requests take turns image by image and the memory is that of one
+image.
 """
-
-from __future__ import annotations
 
 import asyncio
 import logging
@@ -79,11 +76,10 @@ def build_app(
     host: str = "127.0.0.1",
     limits: Limits = Limits(),
 ) -> FastAPI:
-    """Return the application that serves `predictor`.
-
-    classes, task: the default classes, as in `Predictor.predict`. host: if it is
-    loopback, requests that name another host are refused, as pages of other sites could
-    make them. Raises ValueError if the default classes are not known.
+    """Return the application that serves `predictor`. classes, task: the default
+    classes, as in `Predictor.predict`. host: if it is loopback, requests that name
+    another host are refused, as pages of other sites could make them. Raises ValueError
+    if the default classes are not known.
     """
     default, _ = predictor.choose_classes(classes, task)
     service = Service(predictor, default, task, limits)
@@ -141,11 +137,10 @@ class Service:
         }
 
     async def predict(self, request: Request) -> dict:
-        """Classify the images of a multipart form.
-
-        Fields: `images` (files, several), `classes` (comma separated or a line each;
-        default: /classes), `top` (default 5). An image that can't be read has an
-        "error" in the place of "predictions"; if all have, it is the answer's status.
+        """Classify the images of a multipart form. Fields: `images` (files, several),
+        `classes` (comma separated or a line each; default: /classes), `top` (default
+        5). An image that can't be read has an "error" in the place of "predictions"; if
+        all have, it is the answer's status.
         """
         form = await self._read_form(request)
         try:
@@ -320,10 +315,8 @@ class BodyLimits:
 
 class ImpatientProtocol(H11Protocol):
     """HTTP that closes connections whose request line and headers do not arrive in
-    time.
-
-    uvicorn itself waits for them without end, and a client that opens many connections
-    would keep all others out.
+    time. uvicorn itself waits for them without end, and a client that opens many
+    connections would keep all others out.
     """
 
     _deadline: asyncio.TimerHandle | None = None
@@ -379,9 +372,8 @@ def make_server(app: FastAPI) -> uvicorn.Server:
 
 
 def run(app: FastAPI, host: str, port: int) -> None:
-    """Serve until the process is interrupted.
-
-    Port 0 takes a free one. Raises OSError if the address can't be used.
+    """Serve until the process is interrupted. Port 0 takes a free one. Raises OSError
+    if the address can't be used.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.create_server((host, port), family=family) as listening:

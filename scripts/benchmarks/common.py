@@ -1,7 +1,5 @@
 """The benchmarks' harness: measures in turns, cases as processes, result files."""
 
-from __future__ import annotations
-
 import argparse
 import json
 import os
@@ -66,9 +64,7 @@ def medians_in_turns(
 def run_case(
     module: str, case: dict, environment: Mapping[str, str] = os.environ
 ) -> dict:
-    """Run `python -m MODULE --case JSON` and return the JSON of its last line;
-    RuntimeError if it fails.
-    """
+    """Return the JSON that `python -m MODULE --case JSON` prints, or RuntimeError."""
     command = [sys.executable, "-m", module, "--case", json.dumps(case)]
     done = subprocess.run(
         command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False
@@ -92,9 +88,7 @@ def comma_separated(kind: Callable = str) -> Callable:
 
 
 def new_parser(description: str, **numbers: int) -> argparse.ArgumentParser:
-    """Return a parser with a flag for each number and its default; it shows the first
-    line of the description.
-    """
+    """Return a parser with the description's first line and a flag for each number."""
     parser = argparse.ArgumentParser(description=description.splitlines()[0])
     for name, default in numbers.items():
         parser.add_argument(f"--{name.replace('_', '-')}", type=int, default=default)

@@ -4,8 +4,6 @@ A class has one training and one test image (48 px, noise in coarse blocks), and
 of three words, different in the whole suite.
 """
 
-from __future__ import annotations
-
 import io
 import itertools
 import zipfile

@@ -8,8 +8,6 @@ JPEGs of about 500 x 375 pixels, in turns; the median counts. Also reported: how
 handles of the zip a worker holds.
 """
 
-from __future__ import annotations
-
 import io
 import os
 import sys

@@ -8,8 +8,6 @@ of 100 classes aside. The second scores 20 text prompts on the 20 pocket tasks w
 pocket model, with no feature known, then again.
 """
 
-from __future__ import annotations
-
 import sys
 import tempfile
 import time

@@ -8,8 +8,6 @@ the weights are random. The first prediction, which computes the class features,
 not count. Both are done in turns, and the median counts.
 """
 
-from __future__ import annotations
-
 import argparse
 import sys
 import time

@@ -1,7 +1,5 @@
 """The steps that are measured: ours, the bare image tower's (the floor), the naive."""
 
-from __future__ import annotations
-
 import statistics
 import time
 from collections.abc import Callable, Mapping
@@ -174,8 +172,8 @@ def naive_step(
     weights: Mapping[str, float] | None = None,
 ) -> Step:
     """Return a step of both towers, with all classes at once in texts as long as the
-    longest. With `weights` texts are as long as the tower takes, and frozen features
-    are computed in each step, as published code does.
+    longest; with `weights` as published code does it: texts as long as the tower takes,
+    and frozen features computed in each step.
     """
     before_norm = prompt.visual_before_norm
     batch = longest_batch(clip, prompt, names, bool(weights) or before_norm)
@@ -246,9 +244,7 @@ def prompted_tower(
     visual: nn.Module, images: Tensor, tokens: Tensor, before_norm: bool = False
 ) -> Tensor:
     """Return image features (B, d) with deep prompts (layers, 1, n_ctx, width), written
-    as the paper's equation 3 reads.
-
-    before_norm: those of the first layer pass ln_pre.
+    as the paper's equation 3 reads. before_norm: those of the first layer pass ln_pre.
     """
     x = visual.conv1(images).flatten(2).transpose(1, 2)
     start = visual.class_embedding.expand(len(x), 1, -1)

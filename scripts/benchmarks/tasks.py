@@ -12,8 +12,6 @@ is known. Unless --mixed, a batch is of one task, so that it has as many images 
 classes however many tasks there are.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import os

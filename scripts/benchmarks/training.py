@@ -13,8 +13,6 @@ the longest (of MaPLe and PromptSRC as the tower takes, and frozen features comp
 each step, as in published code). Writes benchmark.json and benchmark.md.
 """
 
-from __future__ import annotations
-
 import argparse
 import datetime
 import itertools
@@ -62,9 +60,8 @@ def cases(options: argparse.Namespace) -> list[dict]:
 
 def case(given: dict, baseline: bool) -> dict:
     """Measure one case in this process; return its arguments with the median seconds of
-    a step, of the floor, and of the naive way if `baseline`.
-
-    Memory is the peak after the steps and before the other two.
+    a step, of the floor, and of the naive way if `baseline`. Memory is the peak after
+    the steps and before the other two.
     """
     import torch
 

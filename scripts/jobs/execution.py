@@ -1,7 +1,5 @@
 """The flags, executors, log and exit codes of every command that runs a plan."""
 
-from __future__ import annotations
-
 import argparse
 import datetime
 import errno
@@ -62,7 +60,7 @@ def check(args: argparse.Namespace) -> None:
         raise ValueError(f"--retries is {args.retries}; it must not be negative")
 
 
-def _check_share(name: str, value: float, address: str) -> None:
+def _check_share(name: str, value: float, address: str):
     if not address:
         raise ValueError(f"--{name} is of a Ray cluster: give its --address, too")
     is_part = 0 <= value <= 1
@@ -107,11 +105,8 @@ def execute(
     trusted: bool = True,
 ) -> Report:
     """Run the plan, with a progress bar and a line for each try in `folder`/`name`.log.
-
-    Args:
-        work: (perform, place); `perform(job, place)` does a job.
-        trusted: weights are the expected seconds of this very model, so that the time
-            left is shown from the start.
+    work: (perform, place); `perform(job, place)` does a job. trusted: weights are
+    seconds of this model, so that the time left is shown from the start.
     """
     timeout = args.job_timeout * 3600
     executor: AbstractContextManager[Executor]

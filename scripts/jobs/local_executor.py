@@ -35,10 +35,9 @@ class _Worker(NamedTuple):
 
 class WorkerPool:
     """Spawned processes that share the cores, each calling `function(item)` for many
-    items; a context manager.
-
-    A process that ends takes its item with it and is replaced. (A ProcessPoolExecutor
-    fails all items that run at that moment, and does not tell the exit code.)
+    items; a context manager. A process that ends takes its item with it and is
+    replaced. A ProcessPoolExecutor fails all items that run at that moment, and does
+    not tell the exit code.
     """
 
     def __init__(self, size: int, function: Callable[[Any], Any]) -> None:
@@ -107,9 +106,8 @@ class WorkerPool:
 
 
 class Processes(WorkerPool):
-    """The executor: runs `perform(job, place)` in `slots` processes.
-
-    timeout: seconds after which a try of a job is lost, and so is its process.
+    """The executor: runs `perform(job, place)` in `slots` processes. timeout: seconds
+    after which a try of a job is lost, and so is its process.
     """
 
     def __init__(
@@ -152,7 +150,6 @@ def each(
     function: Callable[[Item], Result], items: Sequence[Item], jobs: int = 1
 ) -> Iterator[tuple[int, Result | Exception]]:
     """Yield (position, result or error) of `function` for every item, as they end.
-
     jobs: processes; 1 works in this one. Others must find `function` in a module.
     """
     if jobs < 1:
@@ -182,10 +179,9 @@ def _call(
 
 
 def _serve(pipe: Connection, function: Callable[[Any], Any]) -> None:
-    """Process the items that come through the pipe, and send their results back.
-
-    The parent handles interrupts. A worker ends with it: a killed parent must not leave
-    a process that writes into a run's folder.
+    """Process the items that come through the pipe, and send their results back. The
+    parent handles interrupts. A worker ends with it: a killed parent must not leave a
+    process that writes into a run's folder.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()

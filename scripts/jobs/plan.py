@@ -2,8 +2,6 @@
 executor: processes of this machine, a Ray cluster, or any other that runs functions.
 """
 
-from __future__ import annotations
-
 import os
 import time
 import traceback
@@ -24,25 +22,15 @@ LONGEST_TRACE = 20_000  # characters of a traceback
 
 @dataclass(frozen=True)
 class Job:
-    """One piece of work.
+    """One piece of work."""
 
-    Attributes:
-        name: unique in a plan; also the job's folder below the output folder.
-        kind: for counts ("source", "adaptation", "transfer").
-        settings: everything that distinguishes it from other jobs; plain JSON data.
-        needs: names of the jobs whose results it reads.
-        weight: expected seconds on one core.
-        images: training images that it sees, over all epochs.
-        family: jobs whose weights err alike (a method's), for the time left.
-    """
-
-    name: str
-    kind: str
-    settings: dict = field(hash=False)
-    needs: tuple[str, ...] = ()
-    weight: float = 1.0
-    images: int = 0
-    family: str = ""
+    name: str  # unique in a plan; also the job's folder below the output folder
+    kind: str  # for counts ("source", "adaptation", "transfer")
+    settings: dict = field(hash=False)  # all that distinguishes it; plain JSON data
+    needs: tuple[str, ...] = ()  # names of the jobs whose results it reads
+    weight: float = 1.0  # expected seconds on one core
+    images: int = 0  # training images that it sees, over all epochs
+    family: str = ""  # jobs whose weights err alike (a method's), for the time left
 
 
 class Plan:
@@ -58,9 +46,8 @@ class Plan:
         return iter(self.jobs.values())
 
     def add(self, job: Job) -> str:
-        """Add a job unless it is there already, and return its name.
-
-        Raises ValueError if another job has the name, or a need is not in the plan.
+        """Add a job unless it is there already, and return its name. Raises ValueError
+        if another job has the name, or a need is not in the plan.
         """
         for name in job.needs:
             if name not in self.jobs:
@@ -98,31 +85,21 @@ class Plan:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How one try of a job ended.
-
-    Attributes:
-        seconds: duration of the try.
-        error: why it failed, or "".
-        wrong: its input is wrong, so that another try would fail, too.
-        lost: its worker or node went away, which need not be the job's fault.
-        again: it will be tried again.
-        where: the node that it ran on, if there are several.
-    """
+    """How one try of a job ended."""
 
     job: Job
-    seconds: float
-    error: str = ""
-    wrong: bool = False
-    lost: bool = False
-    again: bool = False
-    where: str = ""
+    seconds: float  # duration of the try
+    error: str = ""  # why it failed
+    wrong: bool = False  # its input is wrong, so that another try would fail, too
+    lost: bool = False  # its worker or node went away; it need not be the job's fault
+    again: bool = False  # it will be tried again
+    where: str = ""  # the node that it ran on, if there are several
 
 
 def attempt(perform: Callable[[Job, object], None], place: object, job: Job) -> Outcome:
-    """Try a job; whatever it raises is its outcome.
-
-    ValueError and FileNotFoundError mean wrong input; InUse, that a lost try still
-    works in the folder. An error in a plugin's own line comes with its traceback.
+    """Try a job; whatever it raises is its outcome. ValueError and FileNotFoundError
+    mean wrong input; InUse, that a lost try still works in the folder. An error in a
+    plugin's own line comes with its traceback.
     """
     began = time.monotonic()
     try:
@@ -209,16 +186,12 @@ def run_plan(
     report: Callable[[Outcome, Clock], None] = lambda outcome, clock: None,
     retries: int = 0,
 ) -> Report:
-    """Run every job that has no results yet, as soon as those that it needs have ended.
+    """Run every job that has no results yet, as soon as those that it needs have ended;
+    if its input is wrong, or its last try failed, its dependents are skipped.
 
-    If a job's input is wrong, or its last try failed, its dependents are skipped.
-
-    Args:
-        finished: True if a job's results exist; it is reused if all that it needs is. A
-            ValueError or OSError is that job's failure.
-        report: called after each try of a job.
-        retries: how often a job that failed is tried again. Tries that were lost with
-            their worker don't count; of those, `MAX_LOSSES` are repeated.
+    finished: True if a job's results exist; a ValueError or OSError is that job's
+    failure. report: called after each try. retries: of a job that failed; tries that
+    were lost with their worker don't count, `MAX_LOSSES` of them are repeated.
     """
     run = _PlanRun(plan, executor, report, retries)
     run.reuse(finished)

@@ -37,22 +37,16 @@ class _Actor:
 @dataclass
 class Ray:
     """Runs `perform(job, place)` on a Ray cluster; a context manager that leaves
-    nothing running there.
+    nothing running there. An actor that is lost, by itself or with its node, takes its
+    job with it and is replaced: Ray's own retries would leave no line in the log, and
+    count a job that ends its worker as lost for ever.
 
-    An actor that is lost, by itself or with its node, takes its job with it, which is
-    lost, and is replaced. (Ray's own retries would repeat it too, but without a line in
-    the log, and count a job that ends its worker as lost for ever.)
-
-    Attributes:
-        folder: jobs work in it; all nodes must see it, the code and the data.
-        address: "auto", "HOST:PORT", or "local" for a Ray that ends with this process.
-        cpus, gpus: of the cluster for each job; 0.5 lets two share one.
-        most: jobs at a time; None: as many as fit.
-        timeout: seconds after which a try of a job is lost, and so is its actor.
-        settle: seconds before a lost job is given back: its worker may run on.
-
-    Raises ValueError if Ray is not installed, does not answer, or has no node that one
-    job fits on.
+    folder: jobs work in it; all nodes must see it, the code and the data. address:
+    "auto", "HOST:PORT", or "local" for a Ray that ends with this process. cpus, gpus:
+    for each job; 0.5 lets two share one. most: jobs at a time; None: as many as fit.
+    timeout: seconds after which a try is lost, and so is its actor. settle: seconds
+    before a lost job is given back, as its worker may run on. Raises ValueError if Ray
+    is not installed, does not answer, or has no node that one job fits on.
     """
 
     perform: Callable[[Job, object], None]
@@ -163,10 +157,9 @@ class Ray:
             self.pending[actor.handle.node.remote()] = actor
 
     def _receive(self, reference: Any) -> Outcome | None:
-        """Return the outcome of an actor that has ended a job or is lost, if any.
-
-        An actor that is lost while it starts takes a queued job along, so that actors
-        that never start are noticed.
+        """Return the outcome of an actor that has ended a job or is lost, if any. An
+        actor that is lost while it starts takes a queued job along, so that actors that
+        never start are noticed.
         """
         actor = self.pending.pop(reference)
         try:
@@ -270,9 +263,7 @@ def connect(address: str, environment: dict[str, str]) -> Any:
         ray.init(address, runtime_env={"env_vars": environment}, **options)
     except (ConnectionError, RuntimeError, ValueError) as error:
         reason = " ".join(str(error).split())
-        raise ValueError(
-            f"--address {address}: no Ray cluster there: {reason}"
-        ) from None
+        raise ValueError(f"--address {address}: no Ray cluster: {reason}") from None
     finally:
         signal.signal(signal.SIGTERM, before)
     return ray

@@ -8,19 +8,17 @@ loss terms and parameters after three steps, relative ones of gradients. Exit co
 one is above 1e-4, 2 for wrong input.
 """
 
-from __future__ import annotations
-
 import sys
 from pathlib import Path
 
-from toolkit.common.cli import BAD_INPUT, FAILED, OK, command_parser, fail
+from toolkit.common.cli import BAD_INPUT, FAILED, OK, Argv, command_parser, fail
 
 from . import METHODS
 
 LIMIT = 1e-4
 
 
-def main(argv: list[str] | None = None) -> int:
+def main(argv: Argv = None) -> int:
     """Print the differences; return the exit code."""
     parser = command_parser("scripts.parity", "Compare with official numbers.")
     add = parser.add_argument

@@ -1,7 +1,5 @@
 """A case of official numbers: the prompted model, its losses and its steps."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 

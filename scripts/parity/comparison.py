@@ -1,7 +1,5 @@
 """How far our modules and losses are from official numbers."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import numpy as np

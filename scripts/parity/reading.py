@@ -1,7 +1,5 @@
 """From a file of official numbers to its cases and their prompts."""
 
-from __future__ import annotations
-
 import json
 import zipfile
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The pairs, the model and the training of `scripts.pocket.train_clip`."""
 
-from __future__ import annotations
-
 import argparse
 import logging
 import math
@@ -49,9 +47,7 @@ Caption = tuple[str, Attributes]  # with the attributes that it claims
 def make_pairs(
     seed: int, count: int
 ) -> tuple[np.ndarray, list[list[Caption]], list[Attributes]]:
-    """Return `count` images (count, SIZE, SIZE, 3) uint8, the captions of each, and the
-    attributes of each.
-    """
+    """Return `count` images (count, SIZE, SIZE, 3) uint8, captions and attributes."""
     rng = np.random.default_rng(seed)
     names = list(FAMILIES)
     sizes = [len(FAMILIES[name].concepts) for name in names]

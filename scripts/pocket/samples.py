@@ -37,8 +37,7 @@ HANDWRITTEN = 1797  # images in scikit-learn's digits
 
 def pick(task: Task, count: int) -> list[tuple[str, Image.Image]]:
     """Return `count` test images in label order, spread evenly over the classes, each
-    with the names of its classes. A class gives its first images; an image with several
-    labels represents the first that needs one.
+    with the names of its classes; one with several represents the first that needs one.
     """
     from toolkit.common.images import read_image
 

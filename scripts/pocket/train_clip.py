@@ -9,8 +9,6 @@ except that every caption that is true of an image counts as its match (a batch 
 many images of the same concept). The result is in the repository.
 """
 
-from __future__ import annotations
-
 import argparse
 import logging
 from pathlib import Path

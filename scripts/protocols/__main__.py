@@ -7,8 +7,6 @@ Runs that exist below --output-dir are reused; a stopped command is resumed. Tab
 plots and paired tests are written to OUTPUT_DIR/tables: see docs/protocols.md.
 """
 
-from __future__ import annotations
-
 import argparse
 import logging
 import os
@@ -22,7 +20,7 @@ from scripts.jobs.plan import Plan
 from scripts.study import methods
 from scripts.study.options import check_jobs, check_options
 from scripts.study.running import run_jobs, split_words, whole_numbers
-from toolkit.common.cli import command_parser
+from toolkit.common.cli import Argv, command_parser
 from toolkit.common.suggest import canonical, nearest, unknown
 from toolkit.common.text import naming
 from trainers.engine.config_values import parse
@@ -140,7 +138,7 @@ def run(args: argparse.Namespace) -> int:
     return run_jobs(plan, lines, args, write, log, needs_root=needs_root)
 
 
-def main(argv: list[str] | None = None) -> int:
+def main(argv: Argv = None) -> int:
     """Run the command; return its exit code, see `execution.command`."""
     return execution.command(run, arguments(), argv)
 

@@ -1,7 +1,5 @@
 """The runs of the field's protocols as jobs, and which numbers come from which."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
@@ -103,8 +101,6 @@ class ProtocolPlanner:
                 run = Training("fewshot", method, shots, seed)
                 runs[seed, task] = self._trained(run, task)
         return found
-
-    # -- jobs ----------------------------------------------------------------------------------------------------------
 
     def _trained(self, run: Training, task: str, alone: bool = False) -> str:
         """Plan a set's prompt; a multitask one starts from all sets' unless `alone`."""

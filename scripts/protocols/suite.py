@@ -1,7 +1,5 @@
 """The suite of a protocol: sets, seeds, shots, settings, from configs/protocols."""
 
-from __future__ import annotations
-
 import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field

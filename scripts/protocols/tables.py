@@ -1,7 +1,5 @@
 """From runs to the protocols' tables, with published values, tests and files."""
 
-from __future__ import annotations
-
 import itertools
 from collections import defaultdict
 from collections.abc import Sequence
@@ -75,9 +73,8 @@ def build(suite: Suite, results: Results, folder: Path, published: Published) ->
 
 
 def read_scores(results: Results, folder: Path) -> dict[tuple[str, str], Scores]:
-    """Return (method, label) -> seed -> task -> percent.
-
-    Plain CLIP comes first, from the records of the first method that has its score.
+    """Return (method, label) -> seed -> task -> percent. Plain CLIP comes first, from
+    the records of the first method that has its score.
     """
     _, first = next(iter(results.runs))
     is_fewshot = results.protocol == "fewshot"  # the same at each number of shots
@@ -166,9 +163,6 @@ def published_values(suite: str, backbone: str) -> Published:
             for label, percent in averages.items():
                 found[protocol, method, str(label)] = percent
     return found
-
-
-# -- files ---------------------------------------------------------------------------------------------------------
 
 
 def write_all(suite: Suite, planned: Sequence[Results], folder: Path) -> list[Table]:

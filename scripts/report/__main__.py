@@ -5,8 +5,6 @@ first is shown in full, beside a table of all. The page is one file that needs n
 else. Exit code 2 and one line for wrong input.
 """
 
-from __future__ import annotations
-
 import logging
 import sys
 from collections.abc import Sequence
@@ -14,12 +12,12 @@ from pathlib import Path
 
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from toolkit.common.cli import command_parser, run_command
+from toolkit.common.cli import Argv, command_parser, run_command
 from toolkit.common.files import write_text
 from toolkit.common.text import start_log
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(arguments: Argv = None) -> int:
     """Write the page and return the exit code."""
     text = "Write the report of a run as one HTML page."
     parser = command_parser("scripts.report", text)
@@ -51,10 +49,8 @@ def write(
     with_zero_shot: bool = True,
 ) -> Path:
     """Write the page of the runs in `folders` and return its path, by default
-    report.html in the first folder.
-
-    Raises FileNotFoundError or ValueError naming a missing or damaged file; nothing is
-    written then.
+    report.html in the first folder. Raises FileNotFoundError or ValueError naming a
+    missing or damaged file; nothing is written then.
     """
     import toolkit  # noqa: F401  (makes `dassl` importable)
     import trainers

@@ -1,7 +1,5 @@
 """Geometry of the page's charts, which the templates draw as HTML and SVG."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass

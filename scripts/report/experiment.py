@@ -1,7 +1,5 @@
 """Read a run's folder: records, configuration, curves, predictions, tasks."""
 
-from __future__ import annotations
-
 import csv
 import json
 import logging
@@ -69,9 +67,8 @@ class Stage:
         return found
 
     def task(self, label: str, root: str) -> Task:
-        """Return the task with the run's own few-shot images.
-
-        Raises FileNotFoundError or ValueError without its data.
+        """Return the task with the run's own few-shot images. Raises FileNotFoundError
+        or ValueError without its data.
         """
         cfg = self.cfg.clone()
         cfg.defrost()
@@ -137,9 +134,7 @@ class Experiment:
 
 
 def read_experiment(folder: str | Path) -> Experiment:
-    """Read a run's folder; FileNotFoundError or ValueError names what is missing or
-    damaged.
-    """
+    """Read a run's folder. Raise FileNotFoundError or ValueError naming the fault."""
     folder = Path(folder)
     if not folder.is_dir():
         raise FileNotFoundError(f"no folder {folder}")

@@ -1,7 +1,5 @@
 """Build the page: gather everything, then fill the templates, which escape it."""
 
-from __future__ import annotations
-
 import re
 import statistics
 from collections.abc import Sequence
@@ -46,12 +44,8 @@ def build(
     with_zero_shot: bool = True,
 ) -> str:
     """Return the page of a run; of several, which differ in their seeds, the first
-    one's with a table of all.
-
-    Args:
-        root: the folder of the data sets, for images and labels.
-        matrices: (title, transfer matrix).
-        with_zero_shot: show the tasks' classes' zero-shot scores, if they are known.
+    one's with a table of all. root: of the data sets. matrices: (title, transfer
+    matrix). with_zero_shot: show the classes' zero-shot scores, if they are known.
     """
     run = runs[0]
     units = run.units()

@@ -1,7 +1,5 @@
 """How to repeat a run: its command, the changes of its configuration, its versions."""
 
-from __future__ import annotations
-
 import itertools
 import logging
 import platform

@@ -1,7 +1,5 @@
 """Gather the data that the page shows of one task; predictions and images are not kept."""
 
-from __future__ import annotations
-
 import base64
 import io
 import logging
@@ -188,10 +186,8 @@ def resample_scores(
     samples: int = RESAMPLES,
 ) -> np.ndarray:
     """Return scores in percent (samples,) of samples of the test images, independent of
-    those of other tasks.
-
-    Raises ValueError if the metric is not defined on all images, or on fewer than a
-    tenth of the samples.
+    those of other tasks. Raises ValueError if the metric is not defined on all images,
+    or on fewer than a tenth of the samples.
     """
     metrics.compute(metric, targets, probabilities)
     statistic = statistic_of(metric, targets, probabilities)

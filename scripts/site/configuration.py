@@ -4,8 +4,6 @@ meaning.
 python -m scripts.site.configuration
 """
 
-from __future__ import annotations
-
 import argparse
 from pathlib import Path
 

@@ -5,8 +5,6 @@ README.md is the first page. A link from docs/ to ../RESULTS.md leads to results
 the site, one from README.md to docs/training.md to training.md.
 """
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 

@@ -9,8 +9,6 @@ study is resumed. For each table or figure CSV, Markdown, LaTeX, JSON and PNG fi
 written to OUTPUT_DIR/tables.
 """
 
-from __future__ import annotations
-
 import argparse
 import logging
 import sys
@@ -19,7 +17,7 @@ from pathlib import Path
 
 from scripts.jobs import execution
 from scripts.jobs.plan import Plan
-from toolkit.common.cli import command_parser
+from toolkit.common.cli import Argv, command_parser
 from toolkit.common.text import naming
 
 from . import methods, protocol
@@ -123,7 +121,7 @@ def run(args: argparse.Namespace) -> int:
     return run_jobs(plan, lines, args, write, log, **about)
 
 
-def main(argv: list[str] | None = None) -> int:
+def main(argv: Argv = None) -> int:
     """Run the command; return its exit code, see `execution.command`."""
     return execution.command(run, arguments(), argv)
 

@@ -10,8 +10,6 @@ mean score over tasks, its standard deviation over seeds, the gain over zero-sho
 tasks, with an interval over tasks.
 """
 
-from __future__ import annotations
-
 import argparse
 import itertools
 import sys
@@ -23,7 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from elevater_eval.bootstrap import mean_interval
-from toolkit.common.cli import command_parser, run_command
+from toolkit.common.cli import Argv, command_parser, run_command
 from toolkit.common.structured import read_json, write_json
 from toolkit.common.text import counted, markdown_table
 
@@ -60,10 +58,9 @@ class Scores:
 
 
 def read_scores(folders: Sequence[Path]) -> dict[tuple[int, str], Scores]:
-    """Return the scores of runs by (shots, trainer).
-
-    Raises FileNotFoundError for a folder without results, ValueError if runs of a group
-    differ in their tasks or a record lacks zero-shot.
+    """Return the scores of runs by (shots, trainer). Raises FileNotFoundError for a
+    folder without results, ValueError if runs of a group differ in their tasks or a
+    record lacks zero-shot.
     """
     groups: dict[tuple[int, str], list[list[dict]]] = defaultdict(list)
     for folder in folders:
@@ -120,9 +117,8 @@ def markdown(rows: dict[tuple[int, str], dict], comparisons: list[dict]) -> str:
 
 
 def markdown_by_task(scores: dict[tuple[int, str], Scores]) -> str:
-    """Return a table of tasks: zero-shot, then each trainer's mean over seeds.
-
-    Raises ValueError if their tasks differ.
+    """Return a table of tasks: zero-shot, then each trainer's mean over seeds. Raises
+    ValueError if their tasks differ.
     """
     first, *others = groups = list(scores.values())
     if any(group.tasks != first.tasks for group in others):
@@ -154,7 +150,7 @@ def run(args: argparse.Namespace) -> None:
         write_json(args.output, content, indent=1)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: Argv = None) -> int:
     """Return 0, or 2 after one line about wrong input."""
     parser = command_parser("scripts.study.compare_runs", __doc__)
     add = parser.add_argument

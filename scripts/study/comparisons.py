@@ -1,7 +1,5 @@
 """Paired tests of whether rows of a table differ over the same tasks and seeds."""
 
-from __future__ import annotations
-
 import statistics
 import warnings
 from collections import defaultdict
@@ -38,11 +36,9 @@ def compare(
     question: str, first: Line, second: Line, names: tuple[str, str]
 ) -> dict | None:
     """Return `first` minus `second`, in percent points, over their common seeds and
-    tasks; None without any. Tasks are the units, each with its mean over seeds.
-
-    low, high: 95 % bootstrap interval of the mean difference, over tasks.
-    wilcoxon: two-sided p of the signed-rank test; 1 if all differences are 0.
-    wins, losses: tasks on which the first is better, or more than a point worse.
+    tasks, which are the units; None without any. low, high: 95 % bootstrap interval
+    over tasks. wilcoxon: two-sided p of the signed-rank test; 1 if all differences are
+    0. wins, losses: tasks on which the first is better, or more than a point worse.
     """
     seeds = sorted(first.scores.keys() & second.scores.keys())
     over_seeds: dict[str, list[float]] = defaultdict(list)

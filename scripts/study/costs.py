@@ -5,8 +5,6 @@ Expected are seconds of one core with the pocket model. Other backbones and mach
 differ by a factor, which the first finished runs tell (`scripts.jobs.plan.Clock`).
 """
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -58,7 +56,6 @@ class Size(NamedTuple):
 @cache
 def size(task: str, shots: int) -> Size:
     """Return a task's size; by its layout, validation images come out of the shots.
-
     Sets that the catalog does not know count as 10 classes of 100 test images.
     """
     entry = entries().get(task)

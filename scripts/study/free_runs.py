@@ -1,7 +1,5 @@
 """The free runs of a plan file as jobs, and their results over seeds."""
 
-from __future__ import annotations
-
 import itertools
 import logging
 from collections.abc import Sequence
@@ -28,9 +26,8 @@ BEST = "best by validation"
 
 
 def plan_entries(entries: Sequence[Entry]) -> tuple[Plan, list[Item]]:
-    """Return one plan of all runs, and a table for each backbone and set of targets.
-
-    If an entry has a grid of options, tables have a row for each setting, and one that
+    """Return one plan of all runs, and a table for each backbone and set of targets. If
+    an entry has a grid of options, tables have a row for each setting, and one that
     takes for each target and seed the setting with the best validation score.
     """
     plan = Plan()
@@ -52,9 +49,8 @@ def plan_entries(entries: Sequence[Entry]) -> tuple[Plan, list[Item]]:
 
 
 def expand(entry: Entry) -> dict[str, dict]:
-    """Return the settings of an entry's grid: name -> options; without one, "" alone.
-
-    A key whose value in the recipe is a list (OPTIM.STEPSIZE) is a grid only if its
+    """Return the settings of an entry's grid: name -> options; without one, "" alone. A
+    key whose value in the recipe is a list (OPTIM.STEPSIZE) is a grid only if its
     values are lists.
     """
     method, shots, seed = entry.methods[0], entry.shots[0], entry.seeds[0]

@@ -7,14 +7,12 @@ A file without `zero_shot_by_task` takes these scores from docs/study/table1.jso
 tasks are the same.
 """
 
-from __future__ import annotations
-
 import argparse
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from toolkit.common.cli import command_parser, run_command
+from toolkit.common.cli import Argv, command_parser, run_command
 from toolkit.common.markers import fill
 from toolkit.common.structured import read_json
 from toolkit.common.text import counted, markdown_table
@@ -86,7 +84,7 @@ def run(args: argparse.Namespace) -> None:
         fill(args.page, "gains", markdown(records))
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: Argv = None) -> int:
     """Return 0, or 2 after one line about wrong input."""
     parser = command_parser("scripts.study.gains", __doc__)
     add = parser.add_argument

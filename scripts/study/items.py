@@ -1,7 +1,5 @@
 """The needs of each table and figure: its jobs, and the rows that are read of them."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import product
@@ -31,33 +29,24 @@ Runs = dict[tuple[int, str], tuple[str, ...]]  # (seed, task) -> names of jobs
 
 @dataclass(frozen=True)
 class Row:
-    """A row of a table: scores of tasks over seeds.
+    """A row of a table: scores of tasks over seeds."""
 
-    Attributes:
-        labels: one for each of the item's label columns.
-        runs: (seed, task) -> the runs to choose from by validation score.
-        column: which score: "score", "zero_shot" or "zero_shot_one_template".
-    """
-
-    labels: tuple[str, ...]
+    labels: tuple[str, ...]  # one for each of the item's label columns
+    # (seed, task) -> the runs to choose from by validation score
     runs: Runs = field(hash=False)
-    column: str = "score"
+    column: str = "score"  # or "zero_shot" or "zero_shot_one_template"
 
 
 @dataclass
 class Item:
-    """A table or figure.
-
-    Attributes:
-        tasks: the columns, before their average.
-        matrices: of a transfer figure: method -> seed -> the job that holds its scores.
-    """
+    """A table or figure."""
 
     name: str
     title: str
     label_names: tuple[str, ...]
-    tasks: tuple[str, ...]
+    tasks: tuple[str, ...]  # the columns, before their average
     rows: list[Row] = field(default_factory=list)
+    # of a transfer figure: method -> seed -> the job that holds its scores
     matrices: dict[str, dict] = field(default_factory=dict)
 
     def add(self, runs: Runs, *labels: str) -> None:
@@ -160,8 +149,6 @@ class _ItemPlanner(Planner):
                     variant = {key.removesuffix("s"): value}
                     runs = self._cross_task("MUPT", settings["shots"], **variant)
                     item.add(runs, key, str(value))
-
-    # -- their parts ---------------------------------------------------------------------------------------------------
 
     def _pairs(self) -> list[tuple[str, str]]:
         """Return (single-task method, multitask form) of those that have both."""

@@ -1,7 +1,5 @@
 """The kinds of values in the YAML files of studies and protocols, and their checks."""
 
-from __future__ import annotations
-
 import reprlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -62,7 +60,6 @@ def read_suite(
 
 def check_mapping(content: object, kinds: Mapping[str, str], where: str) -> None:
     """Raise ValueError unless `content` maps just these keys to values of their kinds.
-
     where: the file and position of `content`, for messages.
     """
     if not isinstance(content, dict):

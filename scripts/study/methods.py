@@ -1,7 +1,5 @@
 """The methods that studies and sweeps run: every registered trainer that learns."""
 
-from __future__ import annotations
-
 from functools import cache
 
 import trainers

@@ -1,7 +1,5 @@
 """Checks of the configuration keys of a plan's runs, before any of them starts."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 
 from scripts.jobs.plan import Job

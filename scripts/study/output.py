@@ -1,7 +1,5 @@
 """The output of a study: files of each table or figure, paired tests, and a page."""
 
-from __future__ import annotations
-
 import datetime
 import shutil
 from collections.abc import Sequence
@@ -44,11 +42,8 @@ def write_all(
     page: str = "",
     root: str = "",
 ) -> None:
-    """Write everything that the runs below `folder` tell into folder/tables.
-
-    Args:
-        page: also a Markdown file, with plots and numbers beside it in docs/study.
-        root: folder of the data sets.
+    """Write all that the runs below `folder` tell into folder/tables, and into `page`,
+    a Markdown file with plots and numbers in docs/study. root: of the data sets.
     """
     out = folder / "tables"
     compare = (protocol.suite, protocol.backbone) == ("paper", "ViT-B/16")
@@ -129,9 +124,6 @@ def _best_sources(names: Sequence[str], shares: dict[str, np.ndarray]) -> str:
             row.append(", ".join(f"{names[j]} {100 * column[j]:.0f}" for j in best))
         rows.append(row)
     return markdown_table(rows, "l" * len(rows[0]))
-
-
-# -- the page ----------------------------------------------------------------------------------------------------------
 
 
 def write_page(

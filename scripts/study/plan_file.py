@@ -25,14 +25,10 @@ ENTRY += ("backbone", "evaluate")
 @dataclass(frozen=True)
 class Entry:
     """Runs of every method, at every number of shots, with every seed, on every target.
-
-    Attributes:
-        name: its name in tables.
-        sources: tasks that multitask methods train a prompt on first.
-        options: configuration keys, as train.py takes them; a list of values for a key
-            that takes one is a grid.
-        evaluated_tasks: tasks that each prompt is tested on, too; (): its own.
-        evaluated_classes: of these tests: all, base or new; (): there are none.
+    name: in tables. sources: that multitask methods train a prompt on first. options:
+    configuration keys; a list for a key that takes one value is a grid.
+    evaluated_tasks: that each prompt is tested on, too. evaluated_classes: of these
+    tests: all, base or new.
     """
 
     name: str
@@ -49,18 +45,13 @@ class Entry:
 
 @dataclass(frozen=True)
 class PlanFile:
-    """The content of a plan file.
-
-    Attributes:
-        resources: "cpus" and "gpus" of a cluster for each job, if given.
-        study: the given keys of a study, for `scripts.study`; empty if `entries` are.
-    """
+    """The content of a plan file."""
 
     root: str
     output_dir: str
-    resources: dict[str, float]
+    resources: dict[str, float]  # "cpus" and "gpus" of a cluster for each job, if given
     retries: int | None
-    study: dict[str, tuple | str]
+    study: dict[str, tuple | str]  # keys for `scripts.study`; empty if `entries` are
     entries: tuple[Entry, ...]
 
 

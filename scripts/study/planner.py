@@ -1,7 +1,5 @@
 """Runs as jobs: names and inputs of source prompts, adaptations and transfers."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -35,14 +33,11 @@ class Planner:
 
     A variant is given by keywords: length (context vectors), head, layer, width (of
     UPT's transformer), offsets (of classes), backbone.
-
-    Attributes:
-        label: in every name, if runs of several protocols are in one plan.
     """
 
     protocol: Protocol
     plan: Plan = field(default_factory=Plan)
-    label: str = ""
+    label: str = ""  # in every name, if runs of several protocols are in one plan
 
     def source(
         self, method: str, shots: int, seed: int, tasks: Sequence[str], **variant
@@ -84,9 +79,8 @@ class Planner:
         return self.plan.add(run_job(name, settings, "evaluation", [task], trained))
 
     def transfer(self, method: str, shots: int, seed: int) -> str:
-        """Plan the scores of every target's own prompt on every target.
-
-        Prompts are learned without offsets of their task's classes.
+        """Plan the scores of every target's own prompt on every target. Prompts are
+        learned without offsets of their task's classes.
         """
         targets = self.protocol.targets
         variant = {"offsets": False} if any_classes(method) else {}
@@ -156,13 +150,8 @@ def run_job(
     group: Group | None = None,
     tests: int = 1,
 ) -> Job:
-    """Return a run's job, with what it should cost.
-
-    Args:
-        settings: method, shots, seed, backbone and options.
-        stage: source, adaptation or evaluation.
-        start: the job whose prompt it starts from, or evaluates.
-        tests: how often it is tested.
+    """Return a run's job, with what it should cost. stage: source, adaptation or
+    evaluation. start: the job of its initial prompt. tests: how often it is tested.
     """
     method, shots, options = (settings[key] for key in ("method", "shots", "options"))
     settings = settings | {"stage": stage, "tasks": list(tasks), "start": start}

@@ -1,7 +1,5 @@
 """The plots of a study: averages, scores before and after, settings and sizes."""
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -109,9 +107,8 @@ def _name_rows(axis, names: Sequence[str], size: int) -> None:
 def dumbbells(
     scores: Mapping[str, tuple[float, float]], title: str, path: Path
 ) -> None:
-    """Draw two dots for each task, the largest gain on top.
-
-    scores: task -> (zero-shot, adapted) in percent.
+    """Draw two dots for each task, the largest gain on top. scores: task -> (zero-shot,
+    adapted) in percent.
     """
     gains = {task: end - start for task, (start, end) in scores.items()}
     names = sorted(scores, key=gains.get)

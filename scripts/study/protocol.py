@@ -1,7 +1,5 @@
 """The protocol of a study: tasks, shots, seeds, settings, from configs/studies."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -46,14 +44,11 @@ ITEMS = (*TABLES, "figure1", "figure4", "figure5", "figure6")
 class Protocol:
     """The tasks, settings and items of a study.
 
-    Attributes:
-        suite: its origin: "pocket", "paper" or a YAML's name.
-        sources: tasks that source prompts are trained on; `largest` is one of them.
-        targets: all target tasks; `cross_targets` those of the cross-task experiments.
-        lengths: single-task method -> context vectors in the backbone's recipe.
-        options: configuration keys that differ from the backbone's recipe.
-        items: table or figure -> its own settings.
-        methods: the trainers that are compared, by default the paper's.
+    suite: "pocket", "paper" or a YAML's name. sources: tasks of source prompts;
+    `largest` is one of them. targets: all target tasks; `cross_targets` those of the
+    cross-task experiments. lengths: single-task method -> context vectors in the
+    recipe. options: keys that differ from the recipe. items: table or figure -> its
+    settings. methods: the trainers, by default the paper's.
     """
 
     suite: str = ""

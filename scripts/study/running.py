@@ -1,7 +1,5 @@
 """The parts that commands with trainings share: lists of flags, costs, running."""
 
-from __future__ import annotations
-
 import argparse
 import contextlib
 import logging
@@ -49,16 +47,12 @@ def run_jobs(
     show_images: bool = True,
     needs_root: bool = False,
 ) -> int:
-    """Print a plan; unless it is a dry run, run its jobs in `args.output_dir`, which is
-    locked, and write machine.json and the results. Return exit code 1 if a job failed.
-
-    Args:
-        lines: the plan as text; what is done and what the rest costs is added.
-        write: write the results of finished jobs into the folder.
-        log: the command's log, whose name the file of jobs has.
-        written: the name of the results in the log.
-        show_images: tell the number of training images.
-        needs_root: raise ValueError if there is no folder of data.
+    """Print a plan (`lines`, and what is done and the rest costs); unless it is a dry
+    run, run its jobs in `args.output_dir`, which is locked, and write machine.json and,
+    by `write`, the results. Return exit code 1 if a job failed. log: the command's,
+    whose name the file of jobs has. written: the results' name in it. show_images: tell
+    the number of training images. needs_root: raise ValueError without a folder of
+    data.
     """
     from datasets import pocket
     from trainers.engine.run_dir import check_folder, exclusive_folder

@@ -1,7 +1,5 @@
 """From runs to tables: scores over seeds, and the paper's figures beside them."""
 
-from __future__ import annotations
-
 import csv
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,7 +19,6 @@ AVERAGE = "average"
 @dataclass(frozen=True)
 class Cell:
     """One number of a table in percent: its values over seeds, and the paper's.
-
     stated_mean: the mean, if it is not that of `values` (a harmonic mean of two means).
     """
 
@@ -66,9 +63,8 @@ class Line:
 
 @dataclass
 class Table:
-    """An item with its numbers; `columns` begin with "average".
-
-    digits: decimals in texts. averaged: tasks that the average is over; 0: all.
+    """An item with its numbers; `columns` begin with "average". digits: decimals in
+    texts. averaged: tasks that the average is over; 0: all.
     """
 
     name: str
@@ -85,9 +81,8 @@ class Table:
 
 
 def build(item: Item, folder: Path, compare: bool) -> Table:
-    """Return the item's table; missing runs leave gaps.
-
-    compare: put the paper's figures beside.
+    """Return the item's table; missing runs leave gaps. compare: put the paper's
+    figures beside.
     """
     paper = paper_scores() if compare else {}
     about = (item.name, item.title, item.label_names, (AVERAGE, *item.tasks))

@@ -2,8 +2,6 @@
 of a trainer for Dassl alone, or the matrix and groups made from runs.
 """
 
-from __future__ import annotations
-
 import contextlib
 import hashlib
 import json
@@ -38,9 +36,8 @@ class Place:
 
 
 def finished(job: Job, place: Place) -> bool:
-    """Return True if the folder says that this very job, so configured, is done.
-
-    Raises ValueError if it holds the results of another.
+    """Return True if the folder says that this very job, so configured, is done. Raises
+    ValueError if it holds the results of another.
     """
     path = Path(place.folder) / job.name / DONE_FILE
     if not path.is_file():
@@ -181,15 +178,11 @@ def _transfer(job: Job, place: Place) -> None:
             write_text(out / f"groups_{order}{size}.yaml", text)
 
 
-# -- jobs of trainers that were written for Dassl alone ------------------------------------------------------------------
-
-
 def execute_dassl(run) -> None:
     """Train and test, or only test `run.start`, as `trainers.engine.external` does; its
-    lines go to log.txt in the run's folder.
-
-    A record gets the score of plain CLIP ("zero_shot") unless TEST.ZERO_SHOT is False.
-    Raises ValueError or FileNotFoundError for wrong input.
+    lines go to log.txt in the run's folder. A record gets the score of plain CLIP
+    ("zero_shot") unless TEST.ZERO_SHOT is False. Raises ValueError or FileNotFoundError
+    for wrong input.
     """
     from trainers.engine import external
     from trainers.engine.config import RunOptions

@@ -30,7 +30,7 @@ from datasets import pocket
 from scripts.jobs import execution
 from scripts.jobs.plan import Job, Plan
 from scripts.study.running import split_words
-from toolkit.common.cli import command_parser
+from toolkit.common.cli import Argv, command_parser
 from toolkit.common.structured import read_json
 from toolkit.common.text import log_lines, start_log
 
@@ -173,7 +173,7 @@ def transfer(
     return report(folder, runs, matrix, zero_shot, key)
 
 
-def main(argv: list[str] | None = None) -> int:
+def main(argv: Argv = None) -> int:
     """Run the command; return its exit code, see `execution.command`."""
     start_log(logging.WARNING, sys.stdout)
     log.setLevel(logging.INFO)

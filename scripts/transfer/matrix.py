@@ -17,9 +17,8 @@ from toolkit.common.text import csv_text
 
 @dataclass(frozen=True, eq=False)
 class Matrix:
-    """Scores (S, T): a row for each source task, a column for each target task.
-
-    In percent, or divided by each column's best. NaN if a score is not known.
+    """Scores (S, T): a row for each source task, a column for each target task. In
+    percent, or divided by each column's best. NaN if a score is not known.
     """
 
     sources: tuple[str, ...]
@@ -53,9 +52,8 @@ def write_matrix(path: Path, matrix: Matrix, decimals: int = 6) -> None:
 
 
 def read_matrix(path: str | Path) -> Matrix:
-    """Return the matrix in a CSV file of `write_matrix`; an empty cell is NaN.
-
-    Raises FileNotFoundError, and ValueError naming the row and column.
+    """Return the matrix in a CSV file of `write_matrix`; an empty cell is NaN. Raises
+    FileNotFoundError, and ValueError naming the row and column.
     """
     path = Path(path)
     lines = _read_lines(path)
@@ -79,9 +77,8 @@ def read_matrix(path: str | Path) -> Matrix:
 
 
 def read_square_matrix(path: str | Path) -> Matrix:
-    """Return the matrix in a CSV file with its rows in the order of its columns.
-
-    Raises ValueError if sources and targets differ, or an off-diagonal score is none.
+    """Return the matrix in a CSV file with its rows in the order of its columns. Raises
+    ValueError if sources and targets differ, or an off-diagonal score is none.
     """
     path = Path(path)
     matrix = read_matrix(path)

@@ -1,7 +1,5 @@
 """The files of one method's matrix: tables, predictors, pictures and results.json."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -107,9 +105,8 @@ def heat_maps(
     title: str,
 ) -> None:
     """Draw column-normalised matrices (T, T) below each other into files such as PNG
-    and PDF; sources down, targets across, one scale of colours.
-
-    maps: title of a matrix -> its values, of which 1 is the best.
+    and PDF; sources down, targets across, one scale of colours. maps: title of a matrix
+    -> its values, of which 1 is the best.
     """
     import matplotlib
 
@@ -147,7 +144,7 @@ def heat_maps(
     plt.close(figure)
 
 
-def _write_numbers(axis, values: np.ndarray, lowest: float) -> None:
+def _write_numbers(axis, values: np.ndarray, lowest: float):
     middle = (lowest + 1.0) / 2
     for row, column in np.ndindex(values.shape):
         value = float(values[row, column])

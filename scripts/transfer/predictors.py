@@ -3,8 +3,6 @@ similarities of prompts and of tasks, and how well their order agrees with that 
 scores.
 """
 
-from __future__ import annotations
-
 import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -100,8 +98,8 @@ def rank_correlations(scores: np.ndarray, guess: np.ndarray) -> np.ndarray:
 
 def agreement(scores: np.ndarray, guess: np.ndarray) -> dict:
     """Return how far a guess (T, T) orders the sources of each target as the scores do:
-    the mean Spearman correlation over targets, its 95 % bootstrap interval, and each
-    target's correlation; None if the target's scores are all equal.
+    the mean Spearman correlation, its 95 % bootstrap interval over targets, and each
+    target's; None if its scores are all equal.
     """
     values = rank_correlations(scores, guess)
     is_known = np.isfinite(values)
@@ -120,14 +118,9 @@ def compare_over_seeds(
     method: str, matrices: Mapping[int, Matrix], runs: Path, root: str = ""
 ) -> list[dict]:
     """Return for each predictor its rank correlation with the scores, averaged over
-    targets and seeds, with a 95 % bootstrap interval over targets.
-
-    A target whose scores or guesses are all equal counts as 0.
-
-    Args:
-        matrices: seed -> square matrix in percent.
-        runs: folder of the prompts (`<method>_<shots>shots_seed<seed>/<task>`).
-        root: folder of the data sets.
+    targets and seeds, with a 95 % bootstrap interval over targets; 0 where all are
+    equal. matrices: seed -> square matrix in percent. runs: folder of the prompts
+    (`<method>_<shots>shots_seed<seed>/<task>`). root: of the data sets.
     """
     values: dict[str, list[np.ndarray]] = defaultdict(list)
     for seed, matrix in matrices.items():

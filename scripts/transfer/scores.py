@@ -1,7 +1,5 @@
 """Scores of every prompt on every task: computed column by column, and kept."""
 
-from __future__ import annotations
-
 import hashlib
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -31,16 +29,10 @@ def transfer_matrix(
     done: Callable[[int], None] = lambda count: None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return scores in percent of the runs' prompts on `tasks`, (P, T), and those of
-    plain CLIP, (T,).
-
-    Args:
-        cfg: a configuration with the backbone and data root; by default that of
-            the first run, which is enough if neither is a path.
-        jobs: worker processes.
-        kept: a JSON file of columns; true ones are taken from it, new ones are added.
-        done: called with the number of columns that are ready.
-
-    Raises ValueError or FileNotFoundError.
+    plain CLIP, (T,). cfg: with backbone and data root, by default the first run's.
+    jobs: processes. kept: a JSON file of columns, taken from it if true, else added.
+    done: called with the number of columns that are ready. Raises ValueError or
+    FileNotFoundError.
     """
     if cfg is None:
         cfg = configuration_of(Path(run_folders[0]))

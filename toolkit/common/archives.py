@@ -1,7 +1,5 @@
 """Files that may be in a zip: ``a/b.zip@c/d.png`` is the member c/d.png of a/b.zip."""
 
-from __future__ import annotations
-
 import hashlib
 import os
 import stat
@@ -38,12 +36,8 @@ def split_archive(path: str) -> tuple[str, str | None]:
 
 
 def read_bytes(path: str) -> bytes:
-    """Return the content of a plain file or of a zip's member.
-
-    Raises:
-        FileNotFoundError: the file, the zip or the member does not exist.
-        ValueError: the zip or the member is damaged, the member is too large, or the
-            file is a device or a pipe.
+    """Return the content of a plain file or of a zip's member. Raises FileNotFoundError
+    if it is missing; ValueError if it is damaged, too large, a device or a pipe.
     """
     archive, member = split_archive(path)
     if member is None:
@@ -72,10 +66,8 @@ def read_bytes(path: str) -> bytes:
 
 def content_checksum(path: str) -> str:
     """Return a checksum of the content: CRC-32 and size of a zip's member, as the zip
-    states them, else a BLAKE2b hash.
-
-    A file is read once; its hash is kept as long as its size, times and inode stay.
-    Raises the errors of `read_bytes`.
+    states them, else a BLAKE2b hash. A file is read once; its hash is kept as long as
+    its size, times and inode stay. Raises the errors of `read_bytes`.
     """
     archive, member = split_archive(path)
     if member is not None:
@@ -103,9 +95,7 @@ def check_method(entry: zipfile.ZipInfo, archive: str) -> None:
 
 def require_files(paths: Iterable[str]) -> None:
     """Raise FileNotFoundError naming the first file, zip or member that is not there,
-    ValueError for a damaged zip.
-
-    Nothing is read but the zips' directories.
+    ValueError for a damaged zip. Nothing is read but the zips' directories.
     """
     for path in dict.fromkeys(paths):
         archive, member = split_archive(path)

@@ -1,7 +1,5 @@
 """Class names as CLIP reads them."""
 
-from __future__ import annotations
-
 import html
 from collections.abc import Iterable
 
@@ -10,11 +8,9 @@ _WORDS = r"'(?:s|t|re|ve|m|ll|d)|\p{L}+|\p{N}|[^\s\p{L}\p{N}]+"
 
 def as_clip_reads(name: str) -> str:
     """Return a class name as CLIP's tokenizer takes it apart: words, digits and marks,
-    a space between.
-
-    Case, spaces, underscores, ligatures, full-width letters and curly quotes make no
-    difference to CLIP, nor does the form of letters with accents. Characters without a
-    shape, such as a zero-width space, are left out: nobody means them.
+    a space between. Case, spaces, underscores, ligatures, full-width letters, curly
+    quotes and forms of accents make no difference; characters without a shape are left
+    out.
     """
     import ftfy
     import regex

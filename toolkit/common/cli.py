@@ -1,7 +1,5 @@
 """Parts that all command lines share: one sentence for wrong input, and exit codes."""
 
-from __future__ import annotations
-
 import argparse
 import contextlib
 import io
@@ -10,12 +8,13 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from toolkit.common import plugins
 from toolkit.common.text import check_arguments, error_message
 
 OK, FAILED, BAD_INPUT, STOPPED = 0, 1, 2, 130
+Argv = Sequence[str] | None  # a command line; None: this process's
 
 
 class NotDone(Exception):
@@ -30,12 +29,10 @@ def command_parser(module: str, text: str, **options) -> argparse.ArgumentParser
 
 
 def run_command(command: Callable[[], int | None]) -> int:
-    """Run a command and return its exit code, `OK` if it returns None.
-
-    Wrong input (ValueError, OSError) is one line on standard error and `BAD_INPUT`;
-    MVLPT_DEBUG=1 adds the traceback. An error in a plugin's own line is a traceback and
-    `FAILED`. A reader that closes the pipe ends the command quietly. Characters that
-    the terminal cannot show are escaped.
+    """Run a command and return its exit code, `OK` for None. Wrong input (ValueError,
+    OSError) is one line on standard error and `BAD_INPUT` (MVLPT_DEBUG=1 adds the
+    traceback), a plugin's error a traceback and `FAILED`. A closed pipe ends it
+    quietly.
     """
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
@@ -68,9 +65,7 @@ def fail(error: BaseException, code: int) -> int:
 
 @contextlib.contextmanager
 def stopped_by_sigterm() -> Iterator[None]:
-    """Treat a request to end as an interrupt: batch systems send it before they take a
-    machine away. Threads beside the main one can set no handler.
-    """
+    """Treat SIGTERM, as batch systems send it, as an interrupt (in the main thread)."""
 
     def stop(*_) -> None:
         raise KeyboardInterrupt

@@ -1,7 +1,5 @@
 """The functions and flags of a Dassl repository's train.py, without running it."""
 
-from __future__ import annotations
-
 import argparse
 import ast
 import contextlib
@@ -42,9 +40,8 @@ def imports(text: str, file: Path) -> bool:
 
 
 def functions(file: Path, builtins: Mapping | None = None) -> dict:
-    """Return the names that a script defines: imports, functions, classes, constants.
-
-    A statement that fails is left out, and none is made that parses a command line.
+    """Return the names that a script defines: imports, functions, classes, constants. A
+    statement that fails is left out, and none is made that parses a command line.
     """
     namespace: dict = {"__name__": "train", "__file__": str(file)}
     if builtins is not None:
@@ -113,9 +110,6 @@ def _tree(file: Path) -> ast.Module:
 def read_source(file: Path) -> str:
     """Return a Python file's text; bytes that are no UTF-8 are replaced."""
     return file.read_text(encoding="utf-8", errors="replace")
-
-
-# -- their flags -----------------------------------------------------------------------------------------------------
 
 
 def add_flags(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> None:

@@ -1,7 +1,5 @@
 """Files that appear whole or not at all, and locks that end with their process."""
 
-from __future__ import annotations
-
 import codecs
 import contextlib
 import os
@@ -24,10 +22,8 @@ class InUse(ValueError):
 @contextlib.contextmanager
 def atomic_write(path: StrPath) -> Iterator[Path]:
     """Yield a temporary path beside `path` that takes its place at the end, on disk,
-    and is removed if the block fails.
-
-    The folder is made. Raises IsADirectoryError if `path` is a folder, and ValueError
-    if it is a device or a pipe.
+    and is removed if the block fails. The folder is made. Raises IsADirectoryError if
+    `path` is a folder, and ValueError if it is a device or a pipe.
     """
     path = Path(path)
     check_output(path)
@@ -59,9 +55,8 @@ def check_output(path: Path) -> None:
 @contextlib.contextmanager
 def atomic_folder(path: StrPath) -> Iterator[Path]:
     """Yield a temporary folder beside `path` that takes its place at the end, and is
-    removed if the block fails.
-
-    Raises OSError at the end if `path` exists and is not empty.
+    removed if the block fails. Raises OSError at the end if `path` exists and is not
+    empty.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -101,11 +96,9 @@ def write_text(path: StrPath, text: str) -> None:
 
 @contextlib.contextmanager
 def exclusive_lock(path: StrPath, message: str) -> Iterator[None]:
-    """Hold a lock file, which this process may enter again, and remove it at the end.
-
-    Raises InUse with `message` if another process holds it. A process that opened the
-    file just before it was removed finds that it has no name any more, and takes a new
-    one: filelock sees to that.
+    """Hold a lock file, which this process may enter again, and remove it at the end
+    (filelock sees to processes that opened it before). Raises InUse with `message` if
+    another process holds it.
     """
     lock = filelock.FileLock(os.path.realpath(path), timeout=0, is_singleton=True)
     try:
@@ -151,10 +144,9 @@ def decode_text(content: bytes, where: str) -> str:
 
 
 def read_names(path: StrPath, where: str) -> list[str]:
-    """Return the names in a text file, a name a line; empty lines are left out.
-
-    Raises FileNotFoundError, or ValueError, which begin with `where`, if there is no
-    file, no name, or no text.
+    """Return the names in a text file, a name a line; empty lines are left out. Raises
+    FileNotFoundError, or ValueError, which begin with `where`, if there is no file, no
+    name, or no text.
     """
     path = Path(path).expanduser()
     if not path.is_file():

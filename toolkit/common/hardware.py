@@ -1,7 +1,5 @@
 """The machine that numbers were computed on."""
 
-from __future__ import annotations
-
 import platform
 from functools import lru_cache
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Finding the image files below a folder: one rule for training and prediction."""
 
-from __future__ import annotations
-
 import functools
 import os
 from collections.abc import Iterable
@@ -18,13 +16,10 @@ SYSTEM_FOLDERS = (*_OF_WINDOWS, "@eadir", "#recycle", "lost+found")
 def find_image_files(
     folder: str | os.PathLike[str], elsewhere: Iterable[str] = ()
 ) -> tuple[list[Path], list[Path]]:
-    """Return the images below a folder and its other files, each sorted by path.
-
-    Links to folders are followed, but not those that lead upwards, to a folder that was
-    seen before or to one of `elsewhere`, real paths of folders that are read for
-    themselves. A link to a file in one of them is among the other files, as the image
-    would be read twice. Hidden files and folders, folders of the system, and those that
-    begin with two underscores, are left out.
+    """Return the images below a folder and its other files, each sorted by path. Links
+    to folders are followed, but not upwards, twice, or into one of `elsewhere`, real
+    paths that are read for themselves; a link to a file there is another file. Hidden
+    files, and folders of systems or with two underscores first, are left out.
     """
     images = []
     others = []

@@ -1,7 +1,5 @@
 """Image files without their metadata, of which only the EXIF orientation is needed."""
 
-from __future__ import annotations
-
 import re
 import struct
 import zlib
@@ -33,10 +31,8 @@ Stripped = tuple[bytes, int | None]  # content, orientation
 
 def without_metadata(content: bytes) -> Stripped:
     """Return a JPEG, PNG, TIFF, AVIF or HEIF file with its pixels alone, and its EXIF
-    orientation, None if it states none.
-
-    Other formats, and files that are not as these formats say, are returned as they
-    are.
+    orientation, None if it states none. Other formats, and files that are not as these
+    formats say, are returned as they are.
     """
     try:
         if content[:2] == b"\xff\xd8":

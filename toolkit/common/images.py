@@ -1,7 +1,5 @@
 """Images: read one to RGB, resize it to a tensor, normalise a batch."""
 
-from __future__ import annotations
-
 import functools
 import io
 import os
@@ -53,28 +51,19 @@ class ImageError(ValueError):
 
 
 def read_image(source: ImageSource, background: str = "white") -> Image.Image:
-    """Decode one image to RGB, turned upright by its EXIF orientation. Of an animation,
-    the first frame.
+    """Decode one image to RGB, turned upright by its EXIF orientation, of an animation
+    the first frame. Other metadata, broken or not, change nothing.
 
-    Only the orientation is read from the metadata; the rest, broken or not, changes
-    nothing.
+    Numbers that do not fill 8 bits are scaled by the largest of the file. Integers: the
+    smallest of 8, 10, 12, 14 and 16 bits or more that holds it is the range, whose
+    upper 8 bits are taken. Floats: x 255 if it is at most 1; as they are if it is at
+    most 255; else x 255 / it. Negative numbers, infinity and NaN are 0, but numbers
+    from -1 to 1, one of them below -0.1, are moved to 0 to 1 first.
 
-    Numbers that do not fill 8 bits are scaled by a rule that looks at the largest of
-    the file. Integers: the smallest of 8, 10, 12, 14 and 16 bits (or more, of 32-bit
-    integers) that holds it is the range, whose upper 8 bits are taken; negative numbers
-    are 0. Floats: x 255 if it is at most 1; as they are if it is at most 255; else
-    x 255 / it. Negative numbers, infinity and NaN are 0, but numbers from -1 to 1, one
-    of them below -0.1, are moved to 0 to 1 first.
-
-    Args:
-        source: a file, ``<zip>@<member>``, or an open PIL image.
-        background: "white" or "black" is seen through transparent pixels; "none" drops
-            the transparency, so that the colours show which the file holds below it.
-
-    Raises:
-        FileNotFoundError: no such file, zip or member.
-        ImageError: the content is no image, is truncated or declares absurd sides, its
-            zip is damaged, or its numbers are all negative.
+    source: a file, ``<zip>@<member>``, or an open PIL image. background: "white" or
+    "black" is seen through transparent pixels; "none" drops the transparency. Raises
+    FileNotFoundError, or ImageError for content that is no image, truncated, damaged,
+    of absurd sides, or all negative.
     """
     _require("background", background, BACKGROUNDS)
     if isinstance(source, Image.Image):
@@ -101,9 +90,8 @@ def _require(what: str, value: str, known: Sequence[str]) -> None:
 
 
 def image_size(path: str | os.PathLike) -> tuple[int, int]:
-    """Return the width and height that a file declares; nothing is decoded.
-
-    Raises FileNotFoundError, ImageError, or Pillow's DecompressionBombError.
+    """Return the width and height that a file declares; nothing is decoded. Raises
+    FileNotFoundError, ImageError, or Pillow's DecompressionBombError.
     """
     content, _ = image_metadata.without_metadata(read_bytes(os.fspath(path)))
     try:
@@ -292,12 +280,9 @@ def _check_sides(width: int, height: int) -> None:
 def resize(
     image: Image.Image, size: int, mode: str = "crop", interpolation: str = "bicubic"
 ) -> Tensor:
-    """Return a PIL image as a uint8 tensor (3, size, size).
-
-    Args:
-        mode: "squash" resizes both sides to `size`; "crop" resizes the short side and
-            cuts the centre out.
-        interpolation: "nearest", "bilinear" or "bicubic" (antialiased, as PIL does).
+    """Return a PIL image as uint8 (3, size, size): "squash" resizes both sides, "crop"
+    the short one and cuts the centre. interpolation: "nearest", "bilinear" or "bicubic"
+    (antialiased, as PIL does).
     """
     from torchvision.transforms import InterpolationMode
     from torchvision.transforms import functional as F

@@ -1,7 +1,5 @@
 """manifest.json: the size and checksum of a folder's files, to find damaged ones."""
 
-from __future__ import annotations
-
 import hashlib
 import itertools
 import json

@@ -2,8 +2,6 @@
 marker:end -->`; text around them stays.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from toolkit.common.files import write_text

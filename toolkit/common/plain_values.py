@@ -2,8 +2,6 @@
 among them the state of all random generators.
 """
 
-from __future__ import annotations
-
 import random
 from collections import Counter, OrderedDict
 from collections.abc import Mapping

@@ -1,7 +1,5 @@
 """Files of users that register trainers or data sets, and errors that they raise."""
 
-from __future__ import annotations
-
 import argparse
 import importlib.util
 import os
@@ -67,10 +65,9 @@ def import_file(text: str) -> None:
 
 
 def package_folders(path: Path) -> list[Path]:
-    """Return the folders in which the imports of a plugin's files begin.
-
-    It is a folder itself, or the one above if it is called trainers or datasets; of a
-    folder of several repositories, each of them.
+    """Return the folders in which the imports of a plugin's files begin. It is a folder
+    itself, or the one above if it is called trainers or datasets; of a folder of
+    several repositories, each of them.
     """
     alone = path.is_file()
     if alone:

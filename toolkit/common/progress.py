@@ -20,9 +20,7 @@ TENTH, SECONDS, AT_LEAST = 0.1, 30, 1
 
 def progress(items: Iterable | None = None, **options) -> tqdm | ProgressLines:
     """Return a progress of `items`, or one to be updated. It is a context manager, as
-    tqdm's.
-
-    options: `total`, `desc`, `unit`, `initial` and `leave` of tqdm.
+    tqdm's. options: `total`, `desc`, `unit`, `initial` and `leave` of tqdm.
     """
     if not (sys.stderr.isatty() or os.environ.get("TQDM_DISABLE")):
         return ProgressLines(items, **options)

@@ -1,11 +1,8 @@
-"""Learning-rate schedules, stepped once an epoch, with warm-up.
-
-A schedule's ``state_dict`` holds plain values only, so a checkpoint loads with
+"""Learning-rate schedules, stepped once an epoch, with warm-up. A schedule's
+``state_dict`` holds plain values only, so a checkpoint loads with
 ``weights_only=True``; the state of a warm-up contains its successor's state, and the
 successor keeps driving the optimiser it was built with.
 """
-
-from __future__ import annotations
 
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler, MultiStepLR, StepLR
@@ -18,14 +15,9 @@ _STATE = ("last_epoch", "_step_count", "_last_lr")
 
 
 class _BaseWarmupScheduler(LRScheduler):
-    """Warm-up for ``warmup_epoch`` epochs, then ``successor``.
-
-    Args:
-        optimizer: the optimiser that ``successor`` drives, too.
-        successor: the schedule after the warm-up, fresh from its constructor.
-        warmup_epoch: epochs of warm-up, w.
-        recount: True: at epoch w the successor is at its epoch 0. False: it counts from
-            epoch w on, but from its first learning rate, as Dassl's does.
+    """Warm-up for w = ``warmup_epoch`` epochs, then ``successor``, a fresh schedule of
+    the same optimiser. recount: at epoch w it is at its epoch 0; False: it counts from
+    w on, but from its first learning rate, as Dassl's does.
     """
 
     def __init__(
@@ -75,10 +67,8 @@ class _BaseWarmupScheduler(LRScheduler):
         return state | {"successor": self.successor.state_dict()}
 
     def load_state_dict(self, state_dict: dict) -> None:
-        """Restore a state; optimiser and successor stay the objects they are.
-
-        Raises:
-            KeyError: the state is not one of a warm-up schedule.
+        """Restore a state; optimiser and successor stay the objects they are. Raises
+        KeyError for a state of another kind.
         """
         missing = [key for key in (*_STATE, "successor") if key not in state_dict]
         if missing:
@@ -116,16 +106,11 @@ class LinearWarmupScheduler(_BaseWarmupScheduler):
 
 
 def build_lr_scheduler(optimizer: Optimizer, optim_cfg) -> LRScheduler:
-    """Return the schedule of ``optim_cfg.LR_SCHEDULER``, wrapped in a warm-up if
-    ``WARMUP_EPOCH`` > 0.
-
-    single_step: times ``GAMMA`` every last value of ``STEPSIZE`` (<= 0: ``MAX_EPOCH``)
-    epochs. multi_step: times ``GAMMA`` at each epoch of ``STEPSIZE``. cosine: half a
-    cosine over ``MAX_EPOCH`` down to 0.
-
-    Raises:
-        ValueError: unknown schedule or warm-up.
-        TypeError: a ``STEPSIZE`` that does not fit the schedule.
+    """Return the schedule ``optim_cfg.LR_SCHEDULER``, after a warm-up if
+    ``WARMUP_EPOCH`` > 0. single_step: times ``GAMMA`` every last value of ``STEPSIZE``
+    (<= 0: ``MAX_EPOCH``) epochs; multi_step: at each epoch of ``STEPSIZE``; cosine:
+    half a cosine over ``MAX_EPOCH``. Raises ValueError for an unknown name, TypeError
+    for a ``STEPSIZE`` that does not fit.
     """
     c = optim_cfg
     check_availability(c.LR_SCHEDULER, SCHEDULES)

@@ -1,7 +1,5 @@
 """YAML and JSON files: plain values, and errors that name the file and the line."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any
@@ -31,16 +29,9 @@ class _Loader(yaml.SafeLoader):
 
 
 def read_yaml(path: StrPath, what: str = "") -> Any:
-    """Return the content of a YAML file: dicts, lists, numbers and texts. Nothing in it
-    is executed.
-
-    Args:
-        what: the flag or key that names the file, for messages.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: it is no YAML, has Python tags, a key twice in one mapping, or
-            aliases that make it endless.
+    """Return the content of a YAML file; nothing in it is executed. what: the flag or
+    key that names it. Raises FileNotFoundError, or ValueError for no YAML, Python tags,
+    a key twice in one mapping, or endless aliases.
     """
     where = _named(path, what)
     text = _read_text(path, what)
@@ -62,14 +53,8 @@ def read_yaml(path: StrPath, what: str = "") -> Any:
 
 
 def read_json(path: StrPath, what: str = "") -> Any:
-    """Return the content of a JSON file.
-
-    Args:
-        what: the flag or key that names the file, for messages.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: it is no JSON.
+    """Return the content of a JSON file. what: the flag or key that names it. Raises
+    FileNotFoundError, or ValueError for no JSON.
     """
     return parse_json(_read_text(path, what), _named(path, what))
 

@@ -1,7 +1,5 @@
 """The known name that is nearest to a typed one."""
 
-from __future__ import annotations
-
 import difflib
 from collections.abc import Iterable, Sequence
 

@@ -1,7 +1,5 @@
 """Text from files in messages: it steers no terminal, and its length is bounded."""
 
-from __future__ import annotations
-
 import contextlib
 import copy
 import csv
@@ -37,9 +35,7 @@ def printable(text: object, longest: int = LONGEST, lines: bool = False) -> str:
 
 def error_message(error: object) -> str:
     """Return the message of a command line about an error, without a line break at its
-    end.
-
-    Lines after the first are indented: a file's name cannot begin another message.
+    end. Lines after the first are indented: a file's name cannot begin another message.
     """
     message = printable(error, lines=True).strip().replace("\n", "\n  ")
     return f"error: {message}{hint(str(error))}"
@@ -110,9 +106,8 @@ def csv_text(rows: Iterable[Iterable]) -> str:
 
 
 def markdown_table(rows: Iterable[Sequence[object]], alignment: str) -> str:
-    """Return rows, the header first, as a Markdown table.
-
-    alignment: "l" or "r" for each column.
+    """Return rows, the header first, as a Markdown table. alignment: "l" or "r" for
+    each column.
     """
     lines = [f"| {' | '.join(map(str, row))} |" for row in rows]
     marks = {"l": "---|", "r": "---:|"}

@@ -1,5 +1,4 @@
 """Files written by `torch.save`, read without executing anything from their pickle.
-
 Tensors, plain containers, numbers and strings come back; every other object is an inert
 `Placeholder`, whatever it was pickled to do. Both of torch's formats are read: the zip
 archive (since torch 1.6) and the older stream.
@@ -60,10 +59,8 @@ class Placeholder:
 
 def read(path: str | Path) -> Any:
     """Return the content of a file of `torch.save`, on the CPU. Nothing in it is
-    executed or imported.
-
-    Raises FileNotFoundError, or ValueError naming the file when it is no such file,
-    damaged, or misuses its tensors.
+    executed or imported. Raises FileNotFoundError, or ValueError naming the file when
+    it is no such file, damaged, or misuses its tensors.
     """
     path = Path(path)
     if not path.is_file():
@@ -86,9 +83,7 @@ def check(path: str | Path) -> None:
             with zipfile.ZipFile(file) as archive:
                 total = sum(entry.file_size for entry in archive.infolist())
                 if total > file.seek(0, os.SEEK_END):
-                    raise ValueError(
-                        "its members are compressed, which torch.save never does"
-                    )
+                    raise ValueError("a member is compressed, which torch never does")
                 for name in archive.namelist():
                     if name.endswith("/data.pkl"):
                         check_pickle(io.BytesIO(_member(archive, name)))
@@ -151,7 +146,7 @@ class RestrictedUnpickler(pickle.Unpickler):
 class ArchiveUnpickler(RestrictedUnpickler):
     """Reads data.pkl in a folder of an archive, with its tensors."""
 
-    def __init__(self, archive: zipfile.ZipFile, folder: str) -> None:
+    def __init__(self, archive: zipfile.ZipFile, folder: str):
         byteorder = f"{folder}byteorder"
         if byteorder in archive.namelist() and _member(archive, byteorder) != b"little":
             raise ValueError("its tensors are big-endian")
@@ -206,7 +201,7 @@ class _NumpyType:
 
     __slots__ = ("code", "order")
 
-    def __init__(self, code: object, *_: object) -> None:
+    def __init__(self, code: object, *_: object):
         self.code = str(code)
         self.order = "<"
 
@@ -302,7 +297,6 @@ class _Value:
 def check_pickle(file: BinaryIO) -> None:
     """Raise ValueError if loading the pickle at the file's position would exhaust the
     stack, the memory or the time, or if a persistent id is not made of simple values.
-
     The position is then after the pickle.
     """
     machine = _Machine()

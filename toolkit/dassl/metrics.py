@@ -10,7 +10,6 @@ def compute_accuracy(
     output: Tensor | Sequence[Tensor], target: Tensor, topk: Sequence[int] = (1,)
 ) -> list[Tensor]:
     """Return top-k accuracies in percent, a tensor of shape (1,) for each k <= C.
-
     output: scores (B, C); of a tuple or list the first element counts. target: (B,).
     """
     if isinstance(output, tuple | list):

@@ -75,7 +75,6 @@ def _by_its_contexts(cfg: CfgNode) -> CfgNode:
 
 def chosen_trainer(args: Namespace) -> tuple[str, str]:
     """Return the trainer of a command line, and a line that says why if none is given.
-
     It is that of the run that --resume continues, or of the prompt in --model-dir if
     its files tell it, else MAPT, or APT if there is one task.
     """
@@ -164,7 +163,6 @@ def files_and_flags(args: Namespace) -> tuple[list[str], dict[str, Any]]:
 
 def named_tasks(names: str, flag: str) -> str:
     """Return the tasks of a flag; `@FILE` stands for those in a file, a name a line.
-
     Raise ValueError if it names none, or FileNotFoundError.
     """
     found = []

@@ -98,7 +98,6 @@ def is_foreign(cls: type) -> bool:
 def recipes(cls: type, backbone: str) -> list[Path]:
     """Return the YAMLs with this backbone's settings: that of all our trainers, then
     those of the trainer or its base for all backbones (all.yaml) and for this one.
-
     CoCoOp's own file is complete; a trainer written for Dassl has CoOp's, or else the
     shared settings. CoOp's published files are complete, too, and taken by name only.
     """
@@ -128,10 +127,9 @@ def resolve(
     arguments: Mapping[str, Any] | None = None,
 ) -> CfgNode:
     """Return the frozen configuration. Later sources win: defaults, the trainer's,
-    `files` (or the recipe), `flags`, `opts`.
-
-    arguments: of the command line, which a foreign repository's train.py may read.
-    Raises ValueError or FileNotFoundError with a sentence that names the key or file.
+    `files` (or the recipe), `flags`, `opts`. arguments: of the command line, which a
+    foreign repository's train.py may read. Raises ValueError or FileNotFoundError with
+    a sentence that names the key or file.
     """
     texts = {file: _read(file) for file in files}
     pairs = _pairs(opts)
@@ -236,7 +234,6 @@ def with_overrides(cfg: CfgNode, **values: Any) -> CfgNode:
 
 def differences(one: CfgNode, other: CfgNode) -> list[str]:
     """Return the keys in which two configurations differ, but for those of one machine.
-
     A key that one lacks, as a run of an earlier version may, has its default there.
     """
     a, b = _values(one), _values(other)

@@ -38,10 +38,9 @@ def parse(text: str) -> Any:
 
 
 def set_text(cfg: CfgNode, key: str, text: str) -> None:
-    """Put the value of a KEY VALUE pair into `cfg`, as `set_value` does.
-
-    Text that YAML reads as another kind of value ("no", "007", "a: b") stays as it is in
-    a key whose default is text.
+    """Put the value of a KEY VALUE pair into `cfg`, as `set_value` does. Text that YAML
+    reads as another kind of value ("no", "007", "a: b") stays as it is in a key whose
+    default is text.
     """
     value = parse(text)
     old = dict(flatten(cfg)).get(key)
@@ -51,10 +50,9 @@ def set_text(cfg: CfgNode, key: str, text: str) -> None:
 
 
 def set_value(cfg: CfgNode, key: str, value: Any, file: str = "") -> None:
-    """Put `value` into `cfg`, in both keys if the setting has two names.
-
-    file: the file that set it, for messages. Raises ValueError if the key is unknown, or
-    the value is not of the default's type.
+    """Put `value` into `cfg`, in both keys if the setting has two names. file: the file
+    that set it, for messages. Raises ValueError if the key is unknown, or the value is
+    not of the default's type.
     """
     where = f"{file}: " if file else ""
     known = dict(flatten(cfg))

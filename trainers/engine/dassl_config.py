@@ -1,7 +1,5 @@
 """The configuration of a trainer for Dassl alone, as its repository's train.py has it."""
 
-from __future__ import annotations
-
 import ast
 import contextlib
 import inspect
@@ -213,7 +211,6 @@ def decoded(value: Any) -> Any:
 
 def put(cfg: CfgNode, key: str, value: Any, file: str = "") -> None:
     """Put a value into `cfg`, in both keys if the setting has two names; make groups.
-
     Raise ValueError if a key of Dassl's has another type, or is a group.
     """
     for full in dict.fromkeys((key, ALIASED_KEYS.get(key, key))):

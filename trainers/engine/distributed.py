@@ -1,5 +1,4 @@
 """One run by several processes of torchrun; nothing else knows `torch.distributed`.
-
 Each process takes its share of every training batch and of the images that are scored.
 All hold the same prompt and the same features, so that all decide alike; the main
 process alone writes files and logs. Without torchrun there is one process, and this
@@ -37,7 +36,6 @@ _console = sys.stderr
 
 def start() -> None:
     """Join the processes that torchrun started, if it did; a second call does nothing.
-
     From here on only the main process writes to stdout and stderr. Raises ValueError if
     a machine has GPUs, but fewer than processes.
     """
@@ -80,9 +78,6 @@ def main() -> bool:
     return _rank == 0
 
 
-# -- how a run ends --------------------------------------------------------------------------------------------------
-
-
 def failed(message: str, code: int) -> int:
     """Write `message` to stderr and return the exit code.
 
@@ -104,9 +99,6 @@ def failed(message: str, code: int) -> int:
         _console.flush()
     sys.stdout.flush()
     os._exit(code)  # without waiting for others, as the end of a process group does
-
-
-# -- agreement -------------------------------------------------------------------------------------------------------
 
 
 def barrier() -> None:
@@ -167,9 +159,6 @@ def same_randomness() -> None:
         torch.cuda.set_rng_state(from_main(torch.cuda.get_rng_state))
 
 
-# -- shares ----------------------------------------------------------------------------------------------------------
-
-
 def rows(total: int, step: int = 1, process: int | None = None) -> range:
     """Return neighbouring rows of `total` for a process, in whole batches of `step`."""
     process = _rank if process is None else process
@@ -203,10 +192,8 @@ def mean(values: Tensor) -> Tensor:
 def share_training(
     sampler: Sampler[list[int]], prompt: nn.Module, loss: Callable[[dict], Tensor]
 ) -> tuple[Sampler[list[int]], Callable[[dict], Tensor]]:
-    """Return this process's part of a training: a sampler of its shares of the batches,
-    and the loss of a share.
-
-    The mean of all processes' losses, and of their gradients, is that of `loss` (a mean
+    """Return a sampler of this process's shares of the batches, and the loss of a
+    share: the mean of all processes' losses, and gradients, is that of `loss` (a mean
     over images) on whole batches. Each share must go through the loss, in order.
     """
     if _world == 1:
@@ -216,16 +203,13 @@ def share_training(
 
 
 class Shares(Sampler[list[int]]):
-    """The share of this process in each batch of `sampler`. Positions are sorted first:
-    as a dataset holds its tasks one after the other, a share is of few tasks, whose
-    classes alone are encoded for it.
-
-    weights: of the shares not yet used; with them the mean over processes is that over
-    the batch's images. If a batch has fewer images than there are processes, some take
-    one of another's, with weight 0.
+    """The share of this process in each batch of `sampler`, positions sorted first, so
+    that a share is of few tasks. weights: of the shares not yet used; with them the
+    mean over processes is that over the images. If a batch has fewer images than there
+    are processes, some take one of another's, with weight 0.
     """
 
-    def __init__(self, sampler: Sampler[list[int]]) -> None:
+    def __init__(self, sampler: Sampler[list[int]]):
         self.sampler = sampler
         self.weights: deque[float] = deque()
 

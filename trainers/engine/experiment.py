@@ -187,7 +187,6 @@ def execute_all(experiment: Experiment, tasks: TaskPool) -> list[dict]:
 
 def collect(out: Path, records: Sequence[dict], root: str | None = None) -> None:
     """Gather predictions and results of targets at the top, and pack the submission.
-
     root: of the data, where a test set's order may be marked as unofficial: a warning.
     """
     if results.has_predictions(records):

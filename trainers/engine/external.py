@@ -1,7 +1,5 @@
 """Trainers that were written for Dassl alone, run as Dassl's own programs do."""
 
-from __future__ import annotations
-
 import inspect
 import logging
 import random
@@ -82,10 +80,9 @@ def check(cfg: CfgNode, options: RunOptions) -> None:
 
 
 def wrong_values(cfg: CfgNode, trains: bool) -> list[str]:
-    """Return a message for each value of Dassl's keys that no trainer can have.
-
-    A seed below 0 is a random one, images need not be square, and other optimisers,
-    schedules and transforms may be the trainer's own.
+    """Return a message for each value of Dassl's keys that no trainer can have. A seed
+    below 0 is a random one, images need not be square, and other optimisers, schedules
+    and transforms may be the trainer's own.
     """
     values = dict(flatten(cfg))
     ranges = {}
@@ -252,10 +249,9 @@ def _is_task(name: str) -> bool:
 
 
 def _of_trainer(call: Callable, cfg: CfgNode):
-    """Call a function that runs a trainer's code.
-
-    Raise ValueError naming the key if it reads one that is not there, or a backbone that
-    its CLIP does not know, a data set that its tables lack, or a GPU that is not there.
+    """Call a function that runs a trainer's code. Raise ValueError naming the key if it
+    reads one that is not there, or a backbone that its CLIP does not know, a data set
+    that its tables lack, or a GPU that is not there.
     """
     name = cfg.TRAINER.NAME
     backbone = cfg.MODEL.BACKBONE.NAME

@@ -1,7 +1,5 @@
 """The results of a trainer that was written for Dassl alone, as of our own trainers."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Iterator
 from typing import Any
@@ -78,9 +76,8 @@ def dataset_of(trainer: Any) -> Any:
 
 
 def write(trainer: Any, cfg: CfgNode, tested: LastTest) -> list[dict]:
-    """Write predictions/, results/ and results.json; return its records.
-
-    cfg: the configuration of the run, with its own seed and shots.
+    """Write predictions/, results/ and results.json; return its records. cfg: the
+    configuration of the run, with its own seed and shots.
     """
     counts = count_parameters(trainer)
     records: list[dict] = []

@@ -1,6 +1,5 @@
-"""The flags of train.py: those of Dassl, of the reference, and ours.
-
-Neither torch nor Dassl is imported for them.
+"""The flags of train.py: those of Dassl, of the reference, and ours. Neither torch nor
+Dassl is imported for them.
 """
 
 import argparse
@@ -22,9 +21,8 @@ KINDS = {
 
 
 def arguments(argv: Sequence[str] | None = None) -> argparse.ArgumentParser:
-    """Return the parser of train.py.
-
-    argv: a command line, whose --import may bring flags of another train.py.
+    """Return the parser of train.py. argv: a command line, whose --import may bring
+    flags of another train.py.
     """
     parser = argparse.ArgumentParser(
         prog="train.py",

@@ -27,9 +27,8 @@ KEPT, FLOAT32 = "keeps tensors on the CPU", "keeps float32, the precision on a C
 @contextlib.contextmanager
 def kept_on_cpu() -> Iterator[None]:
     """Let `.cuda()`, `.to("cuda")` and `device="cuda"` keep tensors on the CPU, and
-    `.half()` keep float32, if there is no GPU; else change nothing.
-
-    The log names the first call. Autocast and GradScaler switch themselves off.
+    `.half()` keep float32, if there is no GPU; else change nothing. The log names the
+    first call. Autocast and GradScaler switch themselves off.
     """
     if torch.cuda.is_available():
         yield

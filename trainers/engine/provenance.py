@@ -36,7 +36,6 @@ def of_program() -> dict:
 
 def of_machine(device: str) -> dict:
     """Return {"cpu", "threads", "processes", "device"}, on which numbers may depend.
-
     device: of the computation, "cpu" or "cuda".
     """
     if device.startswith("cuda"):

@@ -28,11 +28,9 @@ COLUMNS = {"zero_shot": "zero-shot", "source": "source prompt", "score": "adapte
 def score(
     task: Task, targets: Tensor, probabilities: Tensor | Iterable[Tensor]
 ) -> float:
-    """Return the task's official metric in percent, on probabilities of six decimals,
-    as a prediction file has them.
-
-    probabilities: (N, C), or parts of it, one after the other. Of a metric of the best
-    class, no more than a part is held.
+    """Return the task's official metric in percent, on probabilities of six decimals.
+    probabilities: (N, C), or parts of it, of which one is held at a time if the metric
+    is of the best class.
     """
     truth = targets.numpy()
     if task.metric == "accuracy" and truth.ndim == 2:
@@ -82,7 +80,6 @@ def write(
     split: str = "test",
 ) -> list[dict]:
     """Write the files of a run of our trainers; return the records of results.json.
-
     Predictions and tables are of the test split alone. Without scores (TEST.NO_TEST)
     the records have none.
     """
@@ -163,7 +160,6 @@ def origin(
     validation: float | None = None,
 ) -> dict:
     """Return the last part of a record: validation score, images, program, machine.
-
     sizes: of `SPLITS`. validation: the score if training has kept no epoch by one.
     """
     record: dict = {}
@@ -240,9 +236,7 @@ def one_line(record: dict) -> str:
 
 
 def markdown(records: Sequence[dict]) -> str:
-    """Return a table of records' scores in percent, of several with the mean, and below
-    it the tasks that are worse than zero-shot.
-    """
+    """Return a table of scores in percent, and below it the tasks under zero-shot."""
     rows = [["task", "metric"]]
     for record in records:
         name = printable(record["task"]).replace("|", "\\|")

@@ -58,11 +58,9 @@ def save(trainer, epoch: int, losses: Sequence[Tensor] = ()) -> None:
 
 def restore(trainer) -> tuple[int, list[Tensor]]:
     """Put the state in the trainer's folder, if there is one, into the trainer; return
-    (whole epochs, losses of the next).
-
-    A best checkpoint that is missing or damaged is written again. If the state itself
-    is damaged, or another checkpoint, training begins again: a warning says so. Raises
-    ValueError if its run had another initial prompt or other images.
+    (whole epochs, losses of the next). A damaged best checkpoint is written again; with
+    a damaged state training begins again, with a warning. Raises ValueError if its run
+    had another initial prompt or other images.
     """
     folder = Path(trainer.output_dir)
     path = folder / STATE

@@ -73,7 +73,6 @@ def next_action(
     run: Run, tasks: TaskPool | None = None, start_exists: bool = True
 ) -> Action:
     """Return the action of `execute` for a run; ValueError if another is in its folder.
-
     start_exists: False if an earlier run of the experiment makes its initial prompt.
     """
     start = run.start_digest() if start_exists else None
@@ -124,10 +123,9 @@ def check_run(run: Run, tasks: TaskPool, start_exists: bool = True) -> Action:
 
 def execute(run: Run, tasks: TaskPool | None = None) -> list[dict]:
     """Train and evaluate, or only evaluate; return results.json's records. A finished
-    run is reused, an interrupted one continues if `run.resume` is set.
-
-    Raises ValueError if another process is at work in the folder, and OSError if a file
-    cannot be written; only the present epoch is lost then, as the message says.
+    run is reused, an interrupted one continues if `run.resume` is set. Raises
+    ValueError if another process is at work in the folder, and OSError if a file cannot
+    be written; only the present epoch is lost then, as the message says.
     """
     tasks = tasks or TaskPool()
     with run_dir.exclusive_folder(run.folder):

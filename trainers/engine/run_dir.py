@@ -100,13 +100,8 @@ def decide(
 
 
 def run_status(cfg, epochs: int, start: str | None, learns: bool) -> FolderState:
-    """Return the state of `cfg.OUTPUT_DIR` for one run.
-
-    Args:
-        epochs: that the run trains for; 0 only evaluates.
-        start: fingerprint of the prompt that it starts from; None: not known yet, as an
-            earlier run makes it.
-        learns: the run leaves a prompt.
+    """Return the state of `cfg.OUTPUT_DIR` for one run of so many epochs (0: none) from
+    the prompt with this fingerprint (None: not known yet); learns: it leaves a prompt.
     """
     folder = Path(cfg.OUTPUT_DIR)
     other = other_run(cfg)
@@ -196,9 +191,6 @@ def config_text(cfg) -> str:
     return without_local_paths(cfg).dump()
 
 
-# -- its manifest ----------------------------------------------------------------------------------------------------
-
-
 def read_manifest(folder: Path) -> manifest.Manifest | None:
     """Return a run's manifest, None if it is missing or damaged."""
     try:
@@ -251,15 +243,10 @@ def resumed_folder(cfg) -> str:
     return str(folder)
 
 
-# -- who works in it -------------------------------------------------------------------------------------------------
-
-
 @contextlib.contextmanager
 def exclusive_folder(folder: str | os.PathLike) -> Iterator[None]:
-    """Keep other processes out of `folder`, which is made; its holder may enter again.
-
-    Of the processes of one run (torchrun) the main one holds it. Raises InUse if
-    another process is at work there. The lock ends with the process, however it ends.
+    """Keep other processes out of `folder`, which is made, until this one ends; its
+    holder (under torchrun the main process) may enter again. Raises InUse.
     """
     if not distributed.main():
         yield
@@ -307,9 +294,6 @@ def replaced_on_success(folder: str, wanted: bool) -> Iterator[None]:
         aside.rename(path)
         raise
     shutil.rmtree(aside)
-
-
-# -- leftovers -------------------------------------------------------------------------------------------------------
 
 
 def remove_unfinished(folder: str | os.PathLike) -> None:

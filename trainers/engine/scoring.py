@@ -42,13 +42,9 @@ def score_prompts(
     split: str = "test",
 ) -> np.ndarray:
     """Return the official metric in percent, (P, T), of P prompts on T tasks, equal to
-    that of P x T evaluations.
-
-    prompts: prompt modules, folders of runs or checkpoints (see
-    `prompting.checkpoints.foreign.read_prompt`); None is plain CLIP with the tasks'
-    templates. cfg: the configuration of backbone, INPUT.*, precision, data root and
-    cache. Raises ValueError if a run's configuration computes features in another way
-    than `cfg`, and if a class-specific prompt does not fit a task.
+    P x T evaluations. prompts: modules, folders of runs or checkpoints; None is plain
+    CLIP with the tasks' templates. Raises ValueError if a run computes features in
+    another way than `cfg`, or a class-specific prompt does not fit a task.
     """
     store = build_store(cfg)
     backbone = store.backbone

@@ -29,7 +29,6 @@ class Experiment:
 
 def plan(cfg: CfgNode, options: RunOptions, whole_suite: bool = False) -> Experiment:
     """Return a native trainer's runs. Raise ValueError if its options contradict.
-
     whole_suite: no task was named; a multitask trainer then learns the source prompt on
     the pocket suite's sources.
     """
@@ -152,10 +151,8 @@ def target_runs(
     **settings,
 ) -> list[Run]:
     """Return stage 2: each target alone ("S"), or with the tasks that `groups` gives it
-    ("M"), in `adapt/<target>/`; settings: of `Run`.
-
-    If nothing is trained, `start` may be a whole experiment: each target is then
-    evaluated with its own prompt.
+    ("M"), in `adapt/<target>/`; settings: of `Run`. `start` may be a whole experiment
+    if nothing is trained: each target is evaluated with its own prompt.
     """
     runs = []
     for target in targets:

@@ -1,9 +1,8 @@
-"""The prompt that a run starts from, which is loaded strictly.
-
-Its files hold a record: the prompt's configuration, its backbone with a fingerprint of
-the weights, and the preprocessing. A configuration key that is not given follows the
-record; one that is given and contradicts it is an error. Runs of earlier versions lack
-parts of it; their config.yaml has the keys.
+"""The prompt that a run starts from, which is loaded strictly. Its files hold a record:
+the prompt's configuration, its backbone with a fingerprint of the weights, and the
+preprocessing. A configuration key that is not given follows the record; one that is
+given and contradicts it is an error. Runs of earlier versions lack parts of it; their
+config.yaml has the keys.
 """
 
 import logging
@@ -80,9 +79,8 @@ def preprocessing_record(setup: PromptSetup) -> dict:
 def recorded_backbone(
     directory: str, epoch: int | None, given: Collection[str]
 ) -> dict[str, str]:
-    """Return the keys of the backbone, if not given, that a run's prompt names.
-
-    Raises ValueError if it is a file or folder, whose place only the user knows.
+    """Return the keys of the backbone, if not given, that a run's prompt names. Raises
+    ValueError if it is a file or folder, whose place only the user knows.
     """
     if "MODEL.BACKBONE.NAME" in given:
         return {}
@@ -108,10 +106,9 @@ def recorded_backbone(
 
 def follow(cfg: CfgNode, options: RunOptions) -> tuple[CfgNode, list[str]]:
     """Return the configuration with the keys that are not given as the prompt in the
-    options' folder needs them, and a line for the log about each that changed.
-
-    Raises ValueError naming a key whose given value contradicts the prompt (`load_start`
-    finds those that change shapes), or that must be given as nothing tells its value.
+    options' folder needs them, and a line for the log about each that changed. Raises
+    ValueError naming a key whose given value contradicts the prompt (`load_start` finds
+    those that change shapes), or that must be given as nothing tells its value.
     """
     values, given = dict(flatten(cfg)), options.given
     start = read_start(options.model_dir, options.load_epoch)
@@ -139,10 +136,9 @@ def follow(cfg: CfgNode, options: RunOptions) -> tuple[CfgNode, list[str]]:
 
 
 def read_start(directory: str, epoch: int | None) -> Checkpoint:
-    """Return the prompt in a run's folder, of an experiment its first target's.
-
-    Its record has all that the files say, see `prompt_record`; its "keys" may be those
-    of config.yaml, or none. Raises ValueError or FileNotFoundError.
+    """Return the prompt in a run's folder, of an experiment its first target's. Its
+    record has all that the files say, see `prompt_record`; its "keys" may be those of
+    config.yaml, or none. Raises ValueError or FileNotFoundError.
     """
     folder = Path(directory)
     targets = sorted(folder.glob("adapt/*/prompt_learner"))
@@ -287,10 +283,9 @@ def _foreign_keys(given: Collection[str], checkpoint: Checkpoint, cls: type) -> 
 def load_start(
     prompt: Prompt, setup: PromptSetup, directory: str, epoch: int | None
 ) -> list[str]:
-    """Load the prompt in a run's folder into `prompt`; return warnings about it.
-
-    The folder may be the reference's or CoOp's. Loaded is the best prompt, the last one
-    if no best was kept, or that of `epoch`. Raises ValueError if it does not fit or was
+    """Load the prompt in a run's folder into `prompt`; return warnings about it. The
+    folder may be the reference's or CoOp's. Loaded is the best prompt, the last one if
+    no best was kept, or that of `epoch`. Raises ValueError if it does not fit or was
     trained on another backbone, and FileNotFoundError.
     """
     checkpoint = read_start(directory, epoch)

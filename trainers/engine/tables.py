@@ -1,7 +1,5 @@
 """Tables of a run: predictions, confusions, scores of classes; and those of TEST.*."""
 
-from __future__ import annotations
-
 import io
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -31,10 +29,9 @@ def write(
     tested: Sequence[Tested],
     zero_shot: Mapping[str, Sequence[dict]],
 ) -> None:
-    """Write predictions.csv, and classes_<task>.csv and confusion_<task>.csv of each
-    task, to `folder`/results.
-
-    zero_shot: by task, the `class_scores` of plain CLIP; tasks may be missing.
+    """Write predictions.csv, and of each task classes_<task>.csv and
+    confusion_<task>.csv, to `folder`/results. zero_shot: task -> `class_scores` of
+    plain CLIP, if known.
     """
     out = folder / FOLDER
     head = ["task", "image", "true", "predicted"]
@@ -95,18 +92,14 @@ def write_csv(path: Path, lines: Iterable[Sequence]) -> None:
     write_bytes(path, csv_text(rows).encode("utf-8", "backslashreplace"))
 
 
-# -- their content ---------------------------------------------------------------------------------------------------
-
-
 def six_decimals(probabilities: Tensor) -> np.ndarray:
     """Return probabilities as a prediction file has them."""
     return np.round(probabilities.numpy().astype(np.float64), 6)
 
 
 def most_probable(probabilities: Tensor) -> tuple[np.ndarray, np.ndarray]:
-    """Return labels (N, TOP or C) of the best classes in order, and probabilities.
-
-    Of classes with the same six decimals the first is better, as in every metric.
+    """Return labels (N, TOP or C) of the best classes in order, and probabilities. Of
+    classes with the same six decimals the first is better, as in every metric.
     """
     classes = probabilities.shape[1]
     handicap = 1e-12 * torch.arange(classes, dtype=torch.float64)
@@ -130,14 +123,10 @@ def watch(
 
 
 def class_scores(task: Task, truth: np.ndarray, judged: np.ndarray) -> list[dict]:
-    """Return the name, test images and score in percent of each class, in label order.
-
-    The score is the accuracy on the class's images, or of a multilabel task the
-    11-point average precision; None for a class without images.
-
-    Args:
-        truth: labels (N,), or 0 and 1 (N, C) of a multilabel task.
-        judged: predicted labels (N,), or probabilities (N, C) of a multilabel task.
+    """Return the name, test images and score in percent of each class, in label order:
+    the accuracy on its images, or of a multilabel task its 11-point average precision;
+    None without images. truth: labels (N,), or 0 and 1 (N, C). judged: predicted labels
+    (N,), or probabilities (N, C).
     """
     multilabel = truth.ndim == 2
     if multilabel:
@@ -164,18 +153,11 @@ def confusion(truth: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndar
     return np.bincount(cells, minlength=classes * classes).reshape(classes, classes)
 
 
-# -- TEST.PER_CLASS_RESULT and TEST.COMPUTE_CMAT ---------------------------------------------------------------------
-
-
 def asked_for(cfg, task: Task, targets: Tensor, probabilities: Tensor) -> dict:
-    """Return the part of a task's record in results.json about its classes, {} unless
-    it is asked for; log it.
-
-    With TEST.COMPUTE_CMAT write cmat_<task>.csv: counts, a row for each true class, a
-    column for each predicted one. A run on one task also has Dassl's cmat.pt: shares of
-    each row, of the classes that occur.
-
-    targets: (N,) labels, or (N, C) of 0 and 1. probabilities: (N, C).
+    """Return a record's part about classes, {} unless it is asked for; log it. With
+    TEST.COMPUTE_CMAT write cmat_<task>.csv (counts, a row for each true class), and on
+    one task Dassl's cmat.pt (shares of each row, of the classes that occur). targets:
+    (N,), or 0 and 1 (N, C). probabilities: (N, C).
     """
     found: dict = {}
     if not (cfg.TEST.PER_CLASS_RESULT or cfg.TEST.COMPUTE_CMAT):

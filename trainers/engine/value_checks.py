@@ -1,8 +1,7 @@
 """Checks before anything is built: of a configuration's values and keys, reported
-together, and against its backbone and tasks.
-
-Another value than the default in a key that no trainer of a run reads, or such a key
-given on a command line or in a plan, is an error, not silence.
+together, and against its backbone and tasks. Another value than the default in a key
+that no trainer of a run reads, or such a key given on a command line or in a plan, is
+an error, not silence.
 """
 
 import math
@@ -237,9 +236,8 @@ def _is_ours(task: str) -> bool:
 
 
 def unread_pairs(cfg: CfgNode, given: Iterable[str]) -> list[str]:
-    """Return the given keys of a configuration that only other trainers read.
-
-    A shared key may be given at its default, as the reference's scripts do.
+    """Return the given keys of a configuration that only other trainers read. A shared
+    key may be given at its default, as the reference's scripts do.
     """
     cls = trainer_class(cfg.TRAINER.NAME)
     declared = map(settings.declared_keys, registered_trainers().values())

@@ -59,7 +59,6 @@ def build_images(
     cache_budget: int = CACHE_BUDGET,
 ) -> MultitaskDataset:
     """Return the images of a split of `tasks`, prepared as the configuration says.
-
     cache_budget: decoded images are kept if all take at most as many bytes.
     """
     pre = preprocessing_of(cfg, backbone)

@@ -1,8 +1,7 @@
-"""Features of frozen image towers in files, shared by all runs on a machine.
-
-An entry is a float32 .npy array (N, d) followed by a SHA-256 of it and of the
-fingerprint of its source. It appears whole or not at all. A cache can be deleted at any
-time and changes no number.
+"""Features of frozen image towers in files, shared by all runs on a machine. An entry
+is a float32 .npy array (N, d) followed by a SHA-256 of it and of the fingerprint of its
+source. It appears whole or not at all. A cache can be deleted at any time and changes
+no number.
 """
 
 import hashlib
@@ -39,7 +38,7 @@ class FeatureCache:
     first, never one in use. If it cannot be written, one warning is logged.
     """
 
-    def __init__(self, folder: str | Path, max_bytes: int) -> None:
+    def __init__(self, folder: str | Path, max_bytes: int):
         self.folder, self.max_bytes = Path(folder), max_bytes
 
     def path(self, label: str, fingerprint: str) -> Path:
@@ -80,9 +79,7 @@ class FeatureCache:
         array = np.ascontiguousarray(array, dtype="<f4")
         path = self.path(label, fingerprint)
         if array.nbytes > self.max_bytes:
-            log.debug(
-                "%s: %d bytes are more than the cache holds", path.name, array.nbytes
-            )
+            log.debug("%s: %d bytes are more than the cache's", path.name, array.nbytes)
             return
         if path.exists() and not path.is_file():  # reported when it was to be loaded
             return

@@ -29,10 +29,8 @@ REMEDY = f"set DATALOADER.NUM_WORKERS 0, or give more shared memory ({SHARED_MEM
 
 class FeatureDataset(data.Dataset):
     """A dataset whose images are replaced by their features: items come as batches of
-    features, labels and tasks.
-
-    views: of each, `view[rows]` gives the features (B, d) of B images; epoch e takes
-    view e % K of K.
+    features, labels and tasks. views: of each, `view[rows]` gives the features (B, d)
+    of B images; epoch e takes view e % K of K.
     """
 
     def __init__(self, dataset: MultitaskDataset, views: Sequence) -> None:
@@ -101,10 +99,9 @@ class ImageBatches(data.Subset):
 
 
 def collate(items: dict | list[dict]) -> dict:
-    """Return items as one batch, which they may be already.
-
-    A worker moves it into shared memory here, so that a failure reaches the main
-    process; later it would be lost, and the main process would wait for ever.
+    """Return items as one batch, which they may be already. A worker moves it into
+    shared memory here, so that a failure reaches the main process; later it would be
+    lost, and the main process would wait for ever.
     """
     batch = items if isinstance(items, dict) else data.default_collate(items)
     if data.get_worker_info() is not None:
@@ -158,10 +155,8 @@ def build_loader(
     batch_sampler: data.Sampler[list[int]] | None = None,
 ) -> DataLoader:
     """Return a loader of a sampler's batches, or of `batch_size` items in order.
-
-    Features, and fewer images than four times `batch_size`, are read in this process,
-    others by `workers` processes. No loader draws from the generators that training
-    uses, so neither workers nor evaluations change its numbers.
+    Features and few images are read in this process, others by `workers` processes. No
+    loader draws from the generators that training uses.
     """
     features = isinstance(dataset, FeatureDataset)
     images, rows = dataset, range(len(dataset))

@@ -58,11 +58,9 @@ def get_backbone(name: str, pretrained: str, device: str) -> LoadedBackbone:
 
 @dataclass(eq=False)
 class FeatureStore:
-    """Image features without a prompt, of images without a random transform.
-
-    Features of a task are encoded when they are in neither the backbone's memory nor
-    `cache`. Whatever images mean, files with the same content, prepared and encoded
-    alike, have the same features.
+    """Image features without a prompt, of images without a random transform, encoded
+    when they are in neither the backbone's memory nor `cache`. Files of the same
+    content, prepared and encoded alike, have the same features.
     """
 
     backbone: LoadedBackbone
@@ -139,10 +137,8 @@ class FeatureStore:
 
 
 class LazyFeatures:
-    """Features (N, d) of a dataset: `features[[3, 1]]` gives two of them, (2, d).
-
-    Those of a task are computed when one of them is asked for, so that training on many
-    tasks need not wait for all. in_files: keep them in the disk cache, if there is one.
+    """Features (N, d) of a dataset: `features[[3, 1]]` gives two, (2, d); those of a
+    task are computed when one is asked for. in_files: keep them in the disk cache.
     Raises ValueError for images with a random transform.
     """
 

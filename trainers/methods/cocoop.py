@@ -1,7 +1,6 @@
-"""CoCoOp: a text context that moves with the image (Zhou et al. 2022).
-
-Written as plugins for Dassl are: a `TrainerX` with its own model, on Dassl's loaders
-and evaluator. One text pass is made for each image, so batches are small.
+"""CoCoOp: a text context that moves with the image (Zhou et al. 2022). Written as
+plugins for Dassl are: a `TrainerX` with its own model, on Dassl's loaders and
+evaluator. One text pass is made for each image, so batches are small.
 """
 
 from collections import OrderedDict

@@ -1,8 +1,7 @@
-"""Heads on image features, baselines of prompts: LinearProbe, GDA and CLAP.
-
-Each is for the classes of one task and begins as zero-shot CLIP with the task's
-templates. Images are encoded once. Those of LinearProbe and GDA are not augmented: both
-are fitted to all images at once, as often as there are epochs.
+"""Heads on image features, baselines of prompts: LinearProbe, GDA and CLAP. Each is for
+the classes of one task and begins as zero-shot CLIP with the task's templates. Images
+are encoded once. Those of LinearProbe and GDA are not augmented: both are fitted to all
+images at once, as often as there are epochs.
 """
 
 import functools
@@ -32,10 +31,8 @@ def logistic_regression(
     images: Tensor, targets: Tensor, prior: Tensor, penalty: float
 ) -> tuple[Tensor, Tensor]:
     """Return weights W (C, d) and biases b (C,) that minimise mean cross-entropy +
-    penalty / 2 |W - prior|^2.
-
-    images: features (N, d). targets: label distributions (N, C). prior: (C, d). All are
-    float64.
+    penalty / 2 |W - prior|^2. images: features (N, d). targets: label distributions (N,
+    C). prior: (C, d). All are float64.
     """
     weights = prior.clone().requires_grad_()
     bias = prior.new_zeros(len(prior)).requires_grad_()
@@ -197,11 +194,10 @@ class FittedHead(HeadTrainer):
 
 @TRAINER_REGISTRY.register()
 class LinearProbe(FittedHead):
-    """Fit a linear classifier by logistic regression (Radford et al. 2021).
-
-    INIT "text" starts from zero-shot weights and penalises the distance from them, as
-    ELEVATER's language-initialised probe starts (Li et al. 2022); "zero" is the linear
-    probe without the text tower.
+    """Fit a linear classifier by logistic regression (Radford et al. 2021). INIT "text"
+    starts from zero-shot weights and penalises the distance from them, as ELEVATER's
+    language-initialised probe starts (Li et al. 2022); "zero" is the linear probe
+    without the text tower.
     """
 
     keys = {

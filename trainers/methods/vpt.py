@@ -17,9 +17,7 @@ def require_image_tower(setup: PromptSetup) -> None:
 
 
 def build_visual_prompt(setup: PromptSetup) -> VisualPrompt:
-    """Return the prompt that TRAINER.MVLPT.VPT.* describes, deep or shallow. Raise
-    ValueError without a vision transformer.
-    """
+    """Return the prompt of TRAINER.MVLPT.VPT.*; ValueError without a transformer."""
     shape = setup.shape
     node = setup.cfg.TRAINER.MVLPT.VPT
     require_image_tower(setup)

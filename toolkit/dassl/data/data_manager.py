@@ -54,9 +54,8 @@ def build_data_loader(
 
 class DataManager:
     """The dataset ``cfg.DATASET.NAME`` and loaders of its splits, None without data.
-
-    custom_tfm_train, custom_tfm_test: transforms instead of those of ``cfg.INPUT``.
-    dataset_wrapper: class instead of ``DatasetWrapper``, constructed in the same way.
+    custom_tfm_train, custom_tfm_test: instead of the transforms of ``cfg.INPUT``.
+    dataset_wrapper: a class instead of ``DatasetWrapper``.
     """
 
     def __init__(
@@ -119,13 +118,10 @@ class DataManager:
 
 
 class DatasetWrapper(Dataset):
-    """Items as dicts: ``label``, ``domain``, ``impath``, ``index`` (position in
-    ``data_source``) and images.
-
-    ``img`` is the transformed image; a list of them if training asks for
-    ``DATALOADER.K_TRANSFORMS`` > 1. For a list of transforms there are ``img``,
-    ``img2``, ``img3``, ...; without a transform ``img`` is a PIL image. ``img0`` is the
-    image without augmentation, if ``DATALOADER.RETURN_IMG0``.
+    """Items as dicts: ``label``, ``domain``, ``impath``, ``index`` and ``img``, the
+    transformed image (a PIL image without a transform; a list if training asks for
+    ``DATALOADER.K_TRANSFORMS`` > 1), for a list of transforms also ``img2``, ``img3``,
+    ..., and with ``DATALOADER.RETURN_IMG0`` ``img0`` without augmentation.
     """
 
     def __init__(

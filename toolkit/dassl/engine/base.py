@@ -18,11 +18,10 @@ Names = str | list[str] | None  # of registered models; None for all
 
 
 class TrainerBase:
-    """Iterative training of registered models.
-
-    A subclass registers each model it trains, with its optimiser and schedule; the name
-    is also that of the checkpoints' folder. ``train`` runs ``before_train``, for each
-    epoch ``before_epoch``, ``run_epoch``, ``after_epoch``, and last ``after_train``.
+    """Iterative training of registered models. A subclass registers each model it
+    trains, with its optimiser and schedule; the name is also that of the checkpoints'
+    folder. ``train`` runs ``before_train``, for each epoch ``before_epoch``,
+    ``run_epoch``, ``after_epoch``, and last ``after_train``.
     """
 
     def __init__(self):
@@ -42,9 +41,7 @@ class TrainerBase:
         before ``super().__init__()``, ValueError if the name is taken.
         """
         if "_models" not in self.__dict__:
-            raise AttributeError(
-                "register_model() was called before super().__init__()"
-            )
+            raise AttributeError("register_model() is called before super().__init__()")
         if name in self._models:
             raise ValueError(f"A model named {name!r} is already registered")
         self._models[name] = model
@@ -63,8 +60,6 @@ class TrainerBase:
                 )
         return names
 
-    # -- checkpoints ---------------------------------------------------------------------------------------------
-
     def save_model(
         self,
         epoch: int,
@@ -74,9 +69,7 @@ class TrainerBase:
         model_name: str = "",
     ) -> None:
         """Save every model to ``<directory>/<name>/``, with all that a resume needs.
-
-        epoch: index of the finished epoch; the file counts it as ``epoch + 1``.
-        is_best: also write the best file. val_result: on the validation set.
+        epoch: index of the finished epoch. is_best: also write the best file.
         model_name: file name; default ``model.pth.tar-<epoch + 1>``.
         """
         scaler = getattr(self, "scaler", None)
@@ -96,10 +89,9 @@ class TrainerBase:
             save_checkpoint(state, folder, is_best=is_best, model_name=model_name)
 
     def resume_model_if_exist(self, directory: str) -> int:
-        """Restore models, optimisers, schedules, the best result, the gradient scaler
-        (attribute ``scaler``) and the random generators from the last regular
-        checkpoints in ``directory``. Return the epoch to continue with; 0, and nothing
-        is restored, if a model has none there.
+        """Restore all that `save_model` stored, and the gradient scaler (``scaler``),
+        from the last regular checkpoints in ``directory``. Return the epoch to continue
+        with; 0, and nothing is restored, if a model has none there.
         """
         paths = {}
         for name in self.get_model_names():
@@ -124,7 +116,6 @@ class TrainerBase:
 
     def load_model(self, directory: str, epoch: int | None = None) -> None:
         """Load every model, strictly, from ``<directory>/<name>/``; from "" none.
-
         epoch: number in the file's name; None: the best file. Raises FileNotFoundError.
         """
         if not directory:
@@ -141,8 +132,6 @@ class TrainerBase:
             shown = f"(epoch={checkpoint['epoch']}, val_result={shown})"
             logger.info("Load %s to %s %s", path, name, shown)
             self._models[name].load_state_dict(checkpoint["state_dict"])
-
-    # -- tensorboard ---------------------------------------------------------------------------------------------
 
     def init_writer(self, log_dir: str) -> None:
         """Open a tensorboard writer; without the package only a warning is logged."""
@@ -168,8 +157,6 @@ class TrainerBase:
         """Add a point to a curve; nothing happens without a writer."""
         if self._writer is not None:
             self._writer.add_scalar(tag, scalar_value, global_step)
-
-    # -- the loop and its hooks ----------------------------------------------------------------------------------
 
     def train(self, start_epoch: int, max_epoch: int) -> None:
         """Run all hooks; ``before_train`` may change the first epoch."""
@@ -218,8 +205,6 @@ class TrainerBase:
     def model_inference(self, input: Tensor) -> Tensor:
         """Return the scores (B, C) of a test batch."""
         raise NotImplementedError
-
-    # -- the parts of a step -------------------------------------------------------------------------------------
 
     def set_model_mode(self, mode: str = "train", names: Names = None) -> None:
         """Switch models to "train", "test" or "eval", or raise KeyError."""

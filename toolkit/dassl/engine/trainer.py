@@ -64,7 +64,6 @@ class SimpleNet(nn.Module):
 
 class SimpleTrainer(TrainerBase):
     """Builds data, model and evaluator from ``cfg``; tests and saves as it requires.
-
     Only with ``cfg.RESUME``, the folder of a run, does training continue from the last
     regular checkpoint there, on the same course as an uninterrupted run.
     """
@@ -244,19 +243,14 @@ class SimpleTrainer(TrainerBase):
 
 
 class TrainerX(SimpleTrainer):
-    """Training on the labelled loader: a subclass defines ``forward_backward(batch)``.
-
-    During a step ``epoch``, ``max_epoch``, ``batch_idx`` and ``num_batches`` are set.
-    Schedules are stepped by ``forward_backward`` itself: it calls ``update_lr()`` when
-    ``batch_idx + 1 == num_batches``.
+    """Training on the labelled loader: a subclass defines ``forward_backward(batch)``,
+    which calls ``update_lr()`` when ``batch_idx + 1 == num_batches``.
     """
 
     def run_epoch(self) -> None:
         """Make one pass over ``train_loader_x``."""
         if self.train_loader_x is None:
-            raise ValueError(
-                "There is no training data: the dataset's train_x is empty"
-            )
+            raise ValueError("There is no training data: the set's train_x is empty")
         self._run_steps(zip(self.train_loader_x, strict=True), len(self.train_loader_x))
 
     def parse_batch_train(self, batch: dict):
@@ -266,19 +260,14 @@ class TrainerX(SimpleTrainer):
 
 class TrainerXU(SimpleTrainer):
     """Training on pairs of batches: ``forward_backward(batch_x, batch_u)``.
-
     ``cfg.TRAIN.COUNT_ITER`` says whose length is the epoch's; the shorter loader starts
     again when it ends.
     """
 
     def run_epoch(self) -> None:
-        """Make one epoch of pairs. Raise ValueError if a loader is missing, or
-        ``TRAIN.COUNT_ITER`` is unknown.
-        """
+        """Make one epoch of pairs, or raise ValueError if they cannot be made."""
         if self.train_loader_x is None or self.train_loader_u is None:
-            raise ValueError(
-                "This trainer needs labelled and unlabelled data (train_x and train_u)"
-            )
+            raise ValueError("This trainer needs both train_x and train_u (unlabelled)")
         len_x = len(self.train_loader_x)
         len_u = len(self.train_loader_u)
         lengths = {"train_x": len_x, "train_u": len_u, "smaller_one": min(len_x, len_u)}

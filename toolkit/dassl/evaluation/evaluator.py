@@ -62,9 +62,7 @@ class Classification(EvaluatorBase):
         ValueError if nothing was processed.
         """
         if not self._y_true:
-            raise ValueError(
-                "The evaluator has processed no batch since its last reset"
-            )
+            raise ValueError("The evaluator has processed no batch since its reset")
         truth = torch.cat(self._y_true).long()
         guess = torch.cat(self._y_pred)
         size = int(max(truth.max(), guess.max())) + 1

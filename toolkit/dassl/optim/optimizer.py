@@ -19,19 +19,14 @@ def build_optimizer(
     model: nn.Module | Iterable, optim_cfg, param_groups: list[dict] | None = None
 ) -> Optimizer:
     """Return the optimiser ``optim_cfg.NAME`` over trainable parameters only; over
-    frozen ones, with a warning, if there are no others.
-
-    model: a module, or an iterable of parameters. optim_cfg: the ``OPTIM`` node.
-    param_groups: groups in torch's form, taken instead of ``model``'s parameters.
-    Raises ValueError for an unknown name or no parameter, TypeError for ``STAGED_LR``
-    without a module.
+    frozen ones, with a warning, if there are no others. model: a module or parameters.
+    param_groups: groups in torch's form instead. Raises ValueError for an unknown name
+    or no parameter, TypeError for ``STAGED_LR`` without a module.
     """
     check_availability(optim_cfg.NAME, AVAI_OPTIMS)
     if param_groups is not None:
         if optim_cfg.STAGED_LR:
-            logger.warning(
-                "OPTIM.STAGED_LR is ignored because parameter groups are given"
-            )
+            logger.warning("OPTIM.STAGED_LR is ignored: parameter groups are given")
         groups = param_groups
     elif optim_cfg.STAGED_LR:
         groups = _staged_groups(model, optim_cfg)
@@ -53,9 +48,7 @@ def build_optimizer(
     if not whole:
         raise ValueError("There is nothing to optimise: no parameter is given")
     if not trainable:
-        logger.warning(
-            "no parameter has requires_grad=True: the optimiser is built of frozen ones"
-        )
+        logger.warning("no parameter has requires_grad=True: frozen ones are optimised")
         trainable = whole
     return _create(trainable, optim_cfg)
 
@@ -79,14 +72,10 @@ def _create(groups: list[dict], c) -> Optimizer:
 def _staged_groups(model: nn.Module, c) -> list[dict]:
     """Return ``NEW_LAYERS`` at ``LR``, and others at ``LR * BASE_LR_MULT``."""
     if not isinstance(model, nn.Module):
-        raise TypeError(
-            f"OPTIM.STAGED_LR needs a torch module, not {type(model).__name__}"
-        )
+        raise TypeError(f"OPTIM.STAGED_LR needs a module, not {type(model).__name__}")
     new_layers = [c.NEW_LAYERS] if isinstance(c.NEW_LAYERS, str) else list(c.NEW_LAYERS)
     if not new_layers:
-        logger.warning(
-            "OPTIM.NEW_LAYERS is empty: the whole model trains at LR * BASE_LR_MULT"
-        )
+        logger.warning("OPTIM.NEW_LAYERS is empty: all train at LR * BASE_LR_MULT")
     if isinstance(model, nn.DataParallel):
         model = model.module
     base, new = [], []

@@ -1,8 +1,7 @@
-"""Checkpoints of plain values and tensors.
-
-A model's folder holds ``model.pth.tar-<epochs>`` (regular), perhaps
-``model-best.pth.tar``, and the file ``checkpoint`` with one line: the name of the last
-regular file, from which a run continues.
+"""Checkpoints of plain values and tensors. A model's folder holds
+``model.pth.tar-<epochs>`` (regular), perhaps ``model-best.pth.tar``, and the file
+``checkpoint`` with one line: the name of the last regular file, from which a run
+continues.
 """
 
 import io
@@ -41,11 +40,9 @@ def save_checkpoint(
     remove_module_from_keys: bool = True,
     model_name: str = "",
 ) -> None:
-    """Write ``state`` into ``save_dir``; a file appears only when it is complete.
-
-    state: with at least ``state_dict`` and ``epoch`` (finished epochs). is_best: also
-    write ``model-best.pth.tar``. model_name: name of the file; default
-    ``model.pth.tar-<epoch>``, which alone the pointer file follows.
+    """Write ``state`` (at least ``state_dict`` and ``epoch``) into ``save_dir``; a file
+    appears only when it is complete. is_best: also write ``model-best.pth.tar``.
+    model_name: default ``model.pth.tar-<epoch>``, which alone the pointer file follows.
     """
     state = plain_values(dict(state))
     if remove_module_from_keys:
@@ -65,11 +62,10 @@ def save_checkpoint(
 
 
 def load_checkpoint(fpath: StrPath) -> dict:
-    """Return the content of a checkpoint, on the CPU. Nothing in it is executed.
-
-    Of a checkpoint with pickled objects, as Dassl writes them, tensors and plain values
-    are read. Its schedule is such an object: it becomes None. Raises FileNotFoundError,
-    or ValueError for a file that is damaged or no checkpoint.
+    """Return the content of a checkpoint, on the CPU. Nothing in it is executed; of
+    pickled objects, as Dassl writes them, tensors and plain values are read, and the
+    schedule becomes None. Raises FileNotFoundError, or ValueError for another or a
+    damaged file.
     """
     if not os.path.isfile(fpath):
         raise FileNotFoundError(f"No checkpoint found: {fpath}")

@@ -15,7 +15,6 @@ _tees: list["Logger"] = []
 
 class Logger(contextlib.AbstractContextManager):
     """A text stream that passes on to the present ``sys.stdout`` and appends to a file.
-
     It makes output of plain ``print`` calls part of the log file. Other attributes of a
     stream (``isatty``, ...) are the console's; ``close`` closes only the file.
     """
@@ -71,12 +70,9 @@ class _ConsoleHandler(logging.StreamHandler):
 
 
 def setup_logger(output: StrPath | None = None) -> None:
-    """Show log records from level INFO on the console and, if ``output`` is given, in a
-    file. A second call replaces the handlers of the first one.
-
-    output: a folder, in which the file is called ``log.txt``, or a file that ends with
-    ``.txt`` or ``.log``. A file that exists is left alone: the new one's name gets a
-    time stamp, ``-%Y-%m-%d-%H-%M-%S``.
+    """Show log records from level INFO on the console and in ``output``, a folder
+    (``log.txt``) or a .txt or .log file; one that exists is left alone: the new name
+    gets a time stamp, ``-%Y-%m-%d-%H-%M-%S``. A second call replaces the handlers.
     """
     root = logging.getLogger()
     while _handlers:

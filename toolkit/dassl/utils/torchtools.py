@@ -50,9 +50,7 @@ def open_all_layers(model: nn.Module) -> None:
 
 
 def open_specified_layers(model: nn.Module, open_layers: str | Sequence[str]) -> None:
-    """Set training mode and gradients for the named children, the opposite for all
-    others. Raise ValueError if the model has no child of such a name.
-    """
+    """Train the named children alone. Raise ValueError if the model lacks one."""
     names = [open_layers] if isinstance(open_layers, str) else list(open_layers)
     children = dict(model.named_children())
     for name in names:

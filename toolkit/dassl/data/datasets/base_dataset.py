@@ -16,9 +16,7 @@ logger = logging.getLogger(__name__)
 
 
 class Datum:
-    """One image file with its label: path, class, domain and the class's name. Raises
-    FileNotFoundError if there is no file.
-    """
+    """One image file with its label. Raises FileNotFoundError if there is no file."""
 
     def __init__(
         self,
@@ -45,11 +43,8 @@ class Datum:
 
 class DatasetBase:
     """A dataset: lists of items, or None, for training, training without labels,
-    validation and test.
-
-    Subclasses are constructed with ``cfg`` alone and pass their splits on. Labels run
-    from 0; ``num_classes``, ``lab2cname`` (label -> name) and ``classnames`` are those
-    of ``train_x``, in order of labels.
+    validation and test. Subclasses are constructed with ``cfg`` alone. Labels run from
+    0; ``num_classes``, ``lab2cname`` and ``classnames`` are those of ``train_x``.
     """
 
     dataset_dir = ""  # folder below cfg.DATASET.ROOT
@@ -95,9 +90,7 @@ class DatasetBase:
     ) -> None:
         """Raise ValueError for no source, or a domain that the dataset lacks."""
         if not source_domains:
-            raise ValueError(
-                "DATASET.SOURCE_DOMAINS is empty: name at least one domain"
-            )
+            raise ValueError("DATASET.SOURCE_DOMAINS is empty: name one domain or more")
         self.is_input_domain_valid(source_domains)
         self.is_input_domain_valid(target_domains)
 
@@ -107,9 +100,9 @@ class DatasetBase:
             check_availability(domain, list(self.domains))
 
     def download_data(self, url: str, dst: str, from_gdrive: bool = True) -> None:
-        """Download an archive (.zip, .tar, .tar.gz, .tgz) to the file ``dst`` and
-        unpack it beside itself. Raise ImportError for ``from_gdrive`` without the
-        package gdown, ValueError for another kind of archive.
+        """Download an archive (zip or tar) to the file ``dst`` and unpack it beside
+        itself. Raise ImportError for ``from_gdrive`` without gdown, ValueError for no
+        archive.
         """
         folder = os.path.dirname(os.path.abspath(dst))
         mkdir_if_missing(folder)
@@ -137,11 +130,9 @@ class DatasetBase:
     def generate_fewshot_dataset(
         self, *data_sources: list, num_shots: int = -1, repeat: bool = False
     ):
-        """Return ``num_shots`` items of each class (below 1: all) from each source, by
-        Python's global random generator: one list for one source, else a list of lists.
-
-        repeat: sample a class that has too few items with replacement; otherwise take
-        all of them.
+        """Return ``num_shots`` random items of each class (below 1: all) from each
+        source: one list for one source, else a list of lists. repeat: sample a class
+        that has too few items with replacement; otherwise take all of them.
         """
         samples = data_sources
         if num_shots >= 1:

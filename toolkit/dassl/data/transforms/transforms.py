@@ -54,11 +54,8 @@ def build_transform(
     cfg, is_train: bool = True, choices: Sequence[str] | None = None
 ) -> T.Compose | None:
     """Return the transform PIL -> float tensor (3, H, W) of ``cfg.INPUT``; None with
-    ``INPUT.NO_TRANSFORM``. Raise ValueError for an unknown step or interpolation.
-
-    is_train: with augmentation; otherwise resize by the short side, centre crop,
-    tensor, normalise. choices: names of steps, in any order, instead of
-    ``cfg.INPUT.TRANSFORMS``.
+    ``INPUT.NO_TRANSFORM``. is_train: with augmentation. choices: names of steps instead
+    of ``cfg.INPUT.TRANSFORMS``. Raise ValueError for an unknown step or interpolation.
     """
     from torchvision import transforms as T
 
