@@ -132,7 +132,6 @@ def _pairs(
 def _compare_task(
     task: TaskInfo, a: _Side, b: _Side, resamples: int, rng: np.random.Generator
 ) -> tuple[Record, np.ndarray]:
-    """Return the record of a task, and its differences on resampled images."""
     seeds = sorted(a.scores.keys() & b.scores.keys())
     targets = a.labels.targets
     test = BOOTSTRAP

@@ -189,7 +189,6 @@ def class_hits(labels: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.n
 def _confusion(
     targets: ArrayLike, probabilities: ArrayLike
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return for each class its hits, its images, and images predicted as it."""
     scores = _scores(probabilities)
     labels = _labels(targets, scores)
     best = scores.argmax(axis=1)

@@ -23,9 +23,10 @@ if TYPE_CHECKING:
 
 class ClipTower:
     """The facts of an open_clip `VisionTransformer`. unsupported_reason: why it takes
-    no prompt tokens; "" if it does, and only then the others are defined. patch_size:
-    in pixels. prefix_tokens: the number of class and register tokens before the
-    patches. recomputes: its blocks run under activation checkpointing.
+    no prompt tokens; "" if it does, and only then the others are defined. norm_first:
+    the norm before the first block. patch_size: in pixels. prefix_tokens: the number of
+    class and register tokens before the patches. recomputes: its blocks run under
+    activation checkpointing.
     """
 
     prefix_tokens: int = 1

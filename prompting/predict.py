@@ -353,7 +353,6 @@ def find_images(paths: Iterable[str | os.PathLike]) -> list[Path]:
 def _load_stored_backbone(
     path: Path, metadata: dict, device: str | torch.device
 ) -> Backbone:
-    """Load the backbone that a prompt's file names, in whose errors the file is named."""
     name = str(metadata.get("backbone") or "pocket")
     if metadata.get("backbone_is_path"):
         if not Path(name).exists():

@@ -124,7 +124,7 @@ def register(cls: type[Prompt]) -> type[Prompt]:
 
 def build_prompt(config: dict) -> Prompt:
     """Return the module that `prompt.config()` describes, with new values. Raises
-    ValueError for an unknown kind.
+    ValueError for an unknown kind, and for unknown, missing or wrong arguments.
     """
     for module in KIND_MODULES:
         importlib.import_module(module)

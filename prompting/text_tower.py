@@ -30,7 +30,8 @@ def encode_prefix(clip: CLIP, batch: TokenBatch, contexts: Tensor) -> Prefix | N
     """Return the keys and values that all sequences with shared contexts (layers,
     n_ctx, width) have in common. These are the keys and values of the tokens before the
     name, which see nothing of the name as attention is causal. None if it is not, if
-    nothing precedes the name, or if a block is not of the standard kind.
+    nothing precedes the name, if contexts are class-specific, or if a block is not of
+    the standard kind.
     """
     blocks = clip.transformer.resblocks
     if contexts.dim() == 4:

@@ -111,7 +111,6 @@ class PromptTrainer(PromptEvaluator):
                 )
 
     def _prepare_training(self) -> None:
-        """Make the training loader, of features if tower and images are constant."""
         self.check_training(self.setup)
         self._warn_of_long_prompt()
         cfg, dataset = self.cfg, self.sets["train"]
@@ -134,7 +133,6 @@ class PromptTrainer(PromptEvaluator):
         self.train_loader_x = self._loader(items, shares)
 
     def _warn_of_long_prompt(self) -> None:
-        """Log a warning if images have fewer tokens than a visual prompt has vectors."""
         with torch.no_grad():
             vectors = self.model.prompt.contexts().visual
         if vectors is None:
@@ -166,7 +164,6 @@ class PromptTrainer(PromptEvaluator):
         )
 
     def _label(self) -> str:
-        """Return the method and its tasks, in few letters."""
         names = [task.name.removeprefix("pocket-") for task in self.tasks]
         label = printable(",".join(names))
         if len(label) >= 24 and len(names) > 1:
@@ -242,7 +239,6 @@ class PromptTrainer(PromptEvaluator):
         self.model.prompt.weight.fill_(weight)
 
     def _validated(self, weight: float) -> float:
-        """Return the validation score with a weight."""
         self.model.prompt.weight.fill_(weight)
         return mean_score(self.evaluate("val"))
 

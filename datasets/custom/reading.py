@@ -131,7 +131,6 @@ def _class_folders(root: Path, known: Iterable[str]) -> list[Path]:
 
 
 def _has_images(folder: Path) -> bool:
-    """Return whether a folder holds images beside its sub-folders."""
     for file in folder.iterdir():
         is_image = has_image_suffix(file.name) and not file.name.startswith(".")
         if is_image and not file.is_dir():
@@ -140,7 +139,6 @@ def _has_images(folder: Path) -> bool:
 
 
 def _require_no_splits(folder: Path, names: list[str]):
-    """Raise ValueError if a class folder holds the folders of splits."""
     splits = {split_of(name): name for name in names if split_of(name)}
     if "train" in splits and len(splits) > 1:
         raise ValueError(

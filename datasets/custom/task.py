@@ -123,7 +123,6 @@ class CustomTask(Task):
     def _set_attributes(
         self, settings: Settings, multilabel: bool, classes: int, path: Path
     ) -> None:
-        """Set how the task is labelled, prompted and scored."""
         self.label_kind = "multilabel" if multilabel else "multiclass"
         self.templates = settings.templates
         self.crop = settings.crop

@@ -88,7 +88,6 @@ def caption(
 
 
 def _scene_words(attributes: Attributes, rng: Rng) -> tuple[str, set[str]]:
-    """Name some of the objects in a scene."""
     names = sorted(attribute.split(":")[1] for attribute in attributes)
     order = rng.permutation(len(names))
     count = rng.integers(1, len(names) + 1)

@@ -53,7 +53,6 @@ def _read_specs(group: str) -> tuple[Spec, ...]:
 
 
 def _with_tuples(fields: dict[str, Any]) -> dict[str, Any]:
-    """Return the fields with tuples in place of lists."""
     lists = {key: value for key, value in fields.items() if isinstance(value, list)}
     return fields | {key: tuple(value) for key, value in lists.items()}
 

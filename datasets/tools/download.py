@@ -231,7 +231,6 @@ def _reason(error: Exception) -> str:
 
 
 def _transfer(url: str, part: _Part) -> None:
-    """Make one connection and append its data."""
     start = part.size
     if start and start == part.state.get("total"):
         return
@@ -266,7 +265,6 @@ def _transfer(url: str, part: _Part) -> None:
 def _copy(
     answer: http.client.HTTPResponse, part: _Part, start: int, total: int | None
 ) -> None:
-    """Write the body of an answer to the part, from the byte `start` on."""
     free = shutil.disk_usage(part.path.parent).free
     if total and total - start > free:
         raise _Failed(

@@ -93,7 +93,6 @@ class Reader:
             return None
 
     def _labelmap(self) -> list[str] | None:
-        """Return the class names, one a line."""
         file = self.entry.labelmap
         text = self._text(file, "labelmap")
         if text is None:

@@ -101,7 +101,6 @@ def _has_files(entry: Entry, folder: Path) -> bool:
 
 @contextlib.contextmanager
 def _writing(entry: Entry, root: Path) -> Iterator[Path]:
-    """Yield a temporary folder that becomes the set's."""
     folder = root / entry.folder
     try:
         with new_parents(folder), atomic_folder(folder) as work:
@@ -145,7 +144,6 @@ def _write_set(
     path: Path,
     about: dict[str, str],
 ) -> None:
-    """Write the images of all splits, the labelmap and the record of a copy."""
     images = {}
     for split, stream in streams.items():
         counts = _write_split(entry, split, stream(), work)

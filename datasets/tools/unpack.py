@@ -154,7 +154,6 @@ def _base(work: Path, wanted: Sequence[str]) -> Path | None:
 
 
 def _move(source: Path, target: Path) -> list[str]:
-    """Move the content of a folder into another, and return the new names."""
     moved = []
     for child in sorted(source.iterdir()):
         place = target / child.name

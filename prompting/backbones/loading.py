@@ -263,7 +263,6 @@ def _load_hub_file(path: Path, folder: Path, name: str) -> Backbone:
 
 
 def _check_config(folder: Path) -> None:
-    """Raise ValueError if a folder's configuration is of a model that isn't supported."""
     if (folder / HUB_CONFIG).is_file():
         _read_hub_config(folder)
     elif (folder / transformers_layout.CONFIG).is_file():

@@ -239,7 +239,6 @@ def build(config: dict, state: dict[str, Tensor], source: str) -> CLIP:
 def _check_keys(
     state: dict[str, Tensor], expected: dict[str, Tensor], source: str
 ) -> None:
-    """Raise ValueError if tensors have other names or shapes than those of a model."""
     missing = [
         name
         for name in expected

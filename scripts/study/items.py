@@ -151,7 +151,6 @@ class _ItemPlanner(Planner):
                     item.add(runs, key, str(value))
 
     def _pairs(self) -> list[tuple[str, str]]:
-        """Return (single-task method, multitask form) of those that have both."""
         singles = self.protocol.singles()
         return [(one, multitask_form(one)) for one in singles if multitask_form(one)]
 

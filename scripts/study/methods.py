@@ -22,7 +22,6 @@ def known() -> tuple[str, ...]:
 
 
 def _learns(trainer: type) -> bool:
-    """Return True if a trainer trains; one for Dassl alone has a step of its own then."""
     from dassl.engine import TrainerX
 
     from trainers.engine.config import is_native

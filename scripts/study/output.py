@@ -70,7 +70,6 @@ def write_all(
 
 
 def _write_transfer(item: Item, folder: Path, out: Path, root: str) -> None:
-    """Write the matrices averaged over seeds, raw and normalised, and their predictors."""
     shares, numbers, found = {}, {}, []
     for method, jobs in item.matrices.items():
         matrices = {}

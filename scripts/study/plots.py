@@ -93,7 +93,6 @@ def dots(table: Table, path: Path) -> None:
 def _note(
     axis, text: str, position: tuple[float, float], shift: int, size: int
 ) -> None:
-    """Write text right of a position, `shift` points away."""
     style = {"textcoords": "offset points", "va": "center", "fontsize": size}
     axis.annotate(text, position, (shift, 0), **style)
 

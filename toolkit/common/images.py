@@ -141,7 +141,6 @@ def _decode(content: bytes, background: str) -> Image.Image:
 
 
 def _orientation(image: Image.Image) -> int | None:
-    """Return an image's EXIF orientation or None; Pillow has turned TIFF files."""
     if image.format == "TIFF":
         return None
     try:
@@ -268,7 +267,6 @@ def _low_byte_mode(args: Any) -> Any:
 
 
 def _check_sides(width: int, height: int) -> None:
-    """Raise ValueError for an image that would exhaust the memory."""
     if width * height > MAX_PIXELS:
         raise ValueError(_TOO_MANY)
     if max(width, height) > MAX_RATIO * min(width, height):

@@ -93,7 +93,6 @@ def _read_text(path: StrPath, what: str) -> str:
 
 
 def _count_values(content: Any) -> int:
-    """Count the values, up to a little more than `MOST`."""
     left = [content]
     count = 0
     while left and count <= MOST:

@@ -143,7 +143,6 @@ def shortened(text: str, columns: int) -> str:
 
 
 def _columns(character: str) -> int:
-    """Return the columns that a terminal gives a character."""
     if unicodedata.combining(character):
         return 0
     return 2 if unicodedata.east_asian_width(character) in "WF" else 1
@@ -165,7 +164,6 @@ class PrintableFormatter(logging.Formatter):
 
 
 def _printable_argument(value: object) -> object:
-    """Return an argument of a message; numbers are left for %d and %f."""
     if isinstance(value, str | os.PathLike | BaseException):
         return printable(value)
     return value

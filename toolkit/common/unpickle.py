@@ -224,7 +224,6 @@ def _tensor(
 
 
 def _number(kind: object, data: object = None) -> object:
-    """Return a numpy number as a Python number."""
     if not isinstance(kind, _NumpyType) or not isinstance(data, bytes):
         return Placeholder()
     if not re.fullmatch("[fiub][1248]", kind.code):

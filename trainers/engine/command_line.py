@@ -111,7 +111,6 @@ def _check_combinations(args: Namespace) -> None:
 
 
 def _check_custom(cfg: CfgNode, args: Namespace) -> None:
-    """Raise FileNotFoundError if a configuration file's custom images are missing."""
     for name in all_task_names(cfg):
         if _is_missing(name) and not args.dataset:
             kind = name.partition(":")[0]
@@ -122,7 +121,6 @@ def _check_custom(cfg: CfgNode, args: Namespace) -> None:
 
 
 def _is_missing(name: str) -> bool:
-    """Return True for custom images that are not there."""
     path = Path(name.partition(":")[2])
     return is_custom(name) and not path.expanduser().exists()
 

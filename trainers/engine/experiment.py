@@ -253,7 +253,6 @@ def start_log(cfg: CfgNode, first_line: str = "") -> None:
 
 
 def _log_run(cfg: CfgNode) -> None:
-    """Log the trainer, its tasks, the folder, and the scored images."""
     label = names_or_count(task_names(cfg))
     shots = cfg.DATASET.NUM_SHOTS
     out = os.path.relpath(cfg.OUTPUT_DIR)

@@ -207,7 +207,6 @@ def _train_and_test(run: Run, pool: TaskPool, action: Action) -> list[dict]:
 
 
 def _log_tasks(run: Run, trainer) -> None:
-    """Log classes and images of each task, and if validation images are trained on."""
     same = []
     line = "%s: %d classes, %d training, %d validation, %d test images"
     with tqdm.external_write_mode():

@@ -88,7 +88,6 @@ def _scores(
 def _features(
     models: Sequence[PromptedCLIP], images: MultitaskDataset, store: FeatureStore
 ) -> list[Tensor]:
-    """Return each model's features (N, d) of a task's images, in one pass over them."""
     prompted = [model for model in models if model.has_visual_prompt]
     if len(prompted) == len(models):
         return encode_images(models, images, store.settings)
@@ -129,7 +128,6 @@ def read_run(folder: str | Path, cfg) -> Prompt | None:
 
 
 def _has_constant_classes(model: PromptedCLIP) -> bool:
-    """Return True if class features are plain CLIP's with one template."""
     if not model.has_visual_prompt or model.has_text_prompt or model.has_class_contexts:
         return False
     return not model.prompt.task_templates and model.contexts().weight == 1

@@ -63,7 +63,6 @@ def plan(cfg: CfgNode, options: RunOptions, whole_suite: bool = False) -> Experi
 
 
 def _sources(cfg: CfgNode, options: RunOptions, whole_suite: bool) -> list[str]:
-    """Return the tasks that the source prompt is learned on."""
     cls = trainer_class(cfg.TRAINER.NAME)
     sources = split_names(cfg.MULTITASK.SOURCE)
     if sources and not cls.multitask:
@@ -86,7 +85,6 @@ def _sources(cfg: CfgNode, options: RunOptions, whole_suite: bool) -> list[str]:
 def _one_by_one(
     cls: type, names: Sequence[str], whole_suite: bool, model_dir: str
 ) -> bool:
-    """Return True if each task has its own run."""
     several = whole_suite or (len(names) > 1 and not cls.multitask)
     adapted = Path(model_dir, "adapt")
     return (cls.learns and several) or adapted.is_dir()

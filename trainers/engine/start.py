@@ -217,7 +217,6 @@ def _shape_keys(start: Checkpoint, cls: type) -> Keys:
 
 
 def _words_key(cls: type) -> str:
-    """Return the key of the words that a trainer's text context starts from."""
     declared = [key for key in declared_keys(cls) if key.endswith(".CTX_INIT")]
     return min(declared, default="TRAINER.MVLPT.COOP.CTX_INIT")
 

@@ -229,7 +229,6 @@ def _unread_keys(cfg: CfgNode, values: Values) -> Iterator[str]:
 
 
 def _is_ours(task: str) -> bool:
-    """Return True for our data sets, custom images and unknown names."""
     if is_custom(task) or task not in DATASET_REGISTRY.registered_names():
         return True
     return DATASET_REGISTRY.get(task).__module__.startswith("datasets.")

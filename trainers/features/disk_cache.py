@@ -97,7 +97,6 @@ class FeatureCache:
             _reported.add(self.folder)
 
     def _evict(self, written: Path) -> None:
-        """Remove the least recently used entries until the rest fits."""
         entries = []
         for path in self.folder.iterdir():
             with suppress(OSError):  # removed by another process
@@ -115,7 +114,6 @@ class FeatureCache:
 
 
 def _header(shape: tuple[int, int]) -> bytes:
-    """Return the .npy header of a float32 array."""
     header = io.BytesIO()
     fields = {"descr": "<f4", "fortran_order": False, "shape": shape}
     np.lib.format.write_array_header_1_0(header, fields)

@@ -205,7 +205,6 @@ class SimpleTrainer(TrainerBase):
         return batch["img"].to(self.device), batch["label"].to(self.device)
 
     def _run_steps(self, batches, num_batches: int) -> None:
-        """Run ``forward_backward`` on tuples of arguments, and log."""
         self.set_model_mode("train")
         losses = MetricMeter()
         batch_time, data_time = AverageMeter(), AverageMeter()

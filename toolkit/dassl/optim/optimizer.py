@@ -70,7 +70,6 @@ def _create(groups: list[dict], c) -> Optimizer:
 
 
 def _staged_groups(model: nn.Module, c) -> list[dict]:
-    """Return ``NEW_LAYERS`` at ``LR``, and others at ``LR * BASE_LR_MULT``."""
     if not isinstance(model, nn.Module):
         raise TypeError(f"OPTIM.STAGED_LR needs a module, not {type(model).__name__}")
     new_layers = [c.NEW_LAYERS] if isinstance(c.NEW_LAYERS, str) else list(c.NEW_LAYERS)
