@@ -94,9 +94,7 @@ class ElevaterTask(Task):
             )
         return known
 
-    def _read_inside(
-        self, cfg, folder: str, index: str
-    ) -> tuple[list[Sample], list[str]]:
+    def _read_inside(self, cfg, folder: str, index: str):
         samples, classnames = self.read(folder, index)
         require_inside(cfg, samples, folder, os.path.join(folder, index))
         return samples, classnames

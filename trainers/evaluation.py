@@ -5,7 +5,7 @@ import logging
 import math
 import os
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from typing import ClassVar
 
 import numpy as np
@@ -269,9 +269,7 @@ class PromptEvaluator(TrainerX):
         return found
 
     @torch.no_grad()
-    def _evaluated(
-        self, split: str, reference: str = ""
-    ) -> Iterator[tuple[int, PromptedCLIP, Tensor, Tensor]]:
+    def _evaluated(self, split: str, reference: str = ""):
         """Yield (position, model, image features, class features) of tasks."""
         dataset = self.sets[split]
         self.set_model_mode("eval")
@@ -291,9 +289,7 @@ class PromptEvaluator(TrainerX):
             task = self.tasks[k]
             yield k, model, images, extraction.class_features(model, task, one_template)
 
-    def _finite(
-        self, split: str, task: str, parts: Iterable[Tensor]
-    ) -> Iterator[Tensor]:
+    def _finite(self, split: str, task: str, parts: Iterable[Tensor]):
         for part in parts:
             if torch.isfinite(part).all():
                 yield part

@@ -158,9 +158,7 @@ def _records(table: Path) -> Iterator[tuple[str, Record]]:
         yield where, {name.strip().lower(): record[name] for name in record}
 
 
-def _row(
-    root: Path, table: Path, where: str, record: Record, column: str, split: str
-) -> Row:
+def _row(root: Path, table: Path, where: str, record: Record, column: str, split: str):
     path = record.get(PATH_COLUMN)
     if not isinstance(path, str) or not path.strip():
         raise ValueError(

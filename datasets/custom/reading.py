@@ -5,7 +5,7 @@ name the file and line.
 import functools
 import logging
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 
 from datasets.io.split_names import SPLITS, split_of
@@ -158,9 +158,7 @@ def _warn_of_splits(root: Path, folders: list[Path]):
         )
 
 
-def _class_images(
-    root: Path, known: Iterable[str]
-) -> Iterator[tuple[Path, list[Path]]]:
+def _class_images(root: Path, known: Iterable[str]):
     """Yield each class folder with the images below it, but none of the other classes.
     Raises ValueError if two are links to one folder.
     """

@@ -164,9 +164,7 @@ def _stem(kind: str, path: Path) -> Path:
     return path.with_suffix("") if is_file else path
 
 
-def _read_rows(
-    kind: str, path: Path, settings: Settings
-) -> tuple[list[Row], bool, Settings]:
+def _read_rows(kind: str, path: Path, settings: Settings):
     """Return the images, if they are multilabel, and settings with the source's."""
     multilabel = None
     if settings.label_kind:
@@ -223,9 +221,7 @@ def _labels(rows: Sequence[Row], settings: Settings, path: Path) -> dict[str, st
     return labels
 
 
-def _split_samples(
-    rows: Sequence[Row], labels: dict[str, str]
-) -> dict[str, list[Sample]]:
+def _split_samples(rows: Sequence[Row], labels: dict[str, str]):
     position_of = {label: position for position, label in enumerate(labels)}
     splits: dict[str, list[Sample]] = {"train": [], "val": [], "test": []}
     for row in rows:

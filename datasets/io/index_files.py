@@ -201,9 +201,7 @@ def _samples(rows: Sequence[Row], names: Sequence[str], path: str) -> list[Sampl
     return samples
 
 
-def _entries(
-    content: Any, name: str, kind: str, source: str, issue: Issue
-) -> list[dict]:
+def _entries(content: Any, name: str, kind: str, source: str, issue: Issue):
     """Return the images or categories of a COCO index by ascending id."""
     keys = ("id", "file_name") if kind == "image" else ("id", "name")
     checked = _checked(content, name, keys, source, issue)
@@ -216,9 +214,7 @@ def _entries(
     )
 
 
-def _checked(
-    content: Any, name: str, keys: tuple[str, ...], source: str, issue: Issue
-) -> list[tuple[str, dict[str, Any]]]:
+def _checked(content: Any, name: str, keys: tuple[str, ...], source: str, issue: Issue):
     """Return the usable entries of a list of a COCO index, each with its position."""
     entries = content.get(name) if isinstance(content, dict) else None
     if not isinstance(entries, list):

@@ -241,9 +241,7 @@ def _content(image: Any, where: str) -> bytes:
     return image["bytes"]
 
 
-def _positions(
-    label: Any, position_of: Mapping[str, int], where: str, names_from: str
-) -> tuple[int, ...]:
+def _positions(label: Any, position_of: Mapping[str, int], where: str, names_from: str):
     labels = label if isinstance(label, list) else [label]
     positions = []
     for value in labels:

@@ -128,9 +128,7 @@ def _shards(folder: Path) -> list[Path]:
     return [known[number] for number in range(count)]
 
 
-def _read(
-    tars: list[Path], classnames: list[str], names_from: str, multilabel: bool
-) -> Iterator[PackedImage]:
+def _read(tars: list[Path], classnames: list[str], names_from: str, multilabel: bool):
     """Yield the images of a split in the order of its shards."""
     seen: set[str] = set()
     for tar in tars:
@@ -178,9 +176,7 @@ def _image_of(files: dict[str, bytes], where: str) -> tuple[bytes, str]:
     return files[found[0]], found[0]
 
 
-def _labels(
-    files: dict[str, bytes], classes: int, multilabel: bool, where: str
-) -> tuple[int, ...]:
+def _labels(files: dict[str, bytes], classes: int, multilabel: bool, where: str):
     found = [suffix for suffix in LABELS if suffix in files]
     if not found:
         raise ValueError(f"{where} has an image, but no label (.cls or .npy)")

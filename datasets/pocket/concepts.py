@@ -95,9 +95,7 @@ def _scene_words(attributes: Attributes, rng: Rng) -> tuple[str, set[str]]:
     return " and a ".join(said), {f"object:{name}" for name in said}
 
 
-def _words(
-    family: str, concept: str, attributes: Attributes, rng: Rng
-) -> tuple[str, set[str]]:
+def _words(family: str, concept: str, attributes: Attributes, rng: Rng):
     """Name a concept, sometimes with its colour; of a word sometimes its mood alone."""
     claimed = {f"{family}:{concept}"}
     of_family = CAPTIONS["synonyms"].get(family, {})

@@ -51,9 +51,7 @@ def items(spec: Spec, split: str) -> Iterator[Item]:
         yield _jpeg(image), shown
 
 
-def _render(
-    spec: Spec, label: int, rng: np.random.Generator
-) -> tuple[Image.Image, Labels]:
+def _render(spec: Spec, label: int, rng: np.random.Generator):
     from . import concepts, objects, people, styles
     from .colors import pick
 

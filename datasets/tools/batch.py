@@ -101,9 +101,7 @@ def table(outcomes: Sequence[Outcome]) -> str:
     return "\n".join(lines)
 
 
-def _prepare_one(
-    entry: Entry, root: Path, source: Source, every: bool, several: bool
-) -> tuple[str, str]:
+def _prepare_one(entry: Entry, root: Path, source: Source, every: bool, several: bool):
     """Prepare a set, or skip it; return its status, and the verdict or the reason."""
     folder = root / entry.folder
     if every and folder.is_dir() and any(folder.iterdir()):

@@ -262,9 +262,7 @@ def _transfer(url: str, part: _Part) -> None:
         raise http.client.IncompleteRead(b"", total - part.size)
 
 
-def _copy(
-    answer: http.client.HTTPResponse, part: _Part, start: int, total: int | None
-) -> None:
+def _copy(answer: http.client.HTTPResponse, part: _Part, start: int, total: int | None):
     free = shutil.disk_usage(part.path.parent).free
     if total and total - start > free:
         raise _Failed(

@@ -158,9 +158,7 @@ def _write_set(
     record.write(work, entry, images, copy.verdict, note=copy.note, **about)
 
 
-def _write_split(
-    entry: Entry, split: str, images: Iterable[PackedImage], work: Path
-) -> Counter:
+def _write_split(entry: Entry, split: str, images: Iterable[PackedImage], work: Path):
     """Write one index file, and add its images to its zip, which splits may share.
     Return label -> number of images, and the number of all under -1.
     """
@@ -221,9 +219,7 @@ def _unpack_zip(entry: Entry, work: Path, path: Path, about: dict[str, str]) -> 
     shutil.rmtree(unpacked)
 
 
-def _record_published(
-    entry: Entry, work: Path, source: Path, about: dict[str, str]
-) -> None:
+def _record_published(entry: Entry, work: Path, source: Path, about: dict[str, str]):
     """Write the record of a set in its published layout, unless its files bring one.
     Raises ValueError with the first errors that `doctor` finds in the files, other than
     numbers of images, which the verdict is about.

@@ -169,9 +169,7 @@ def each(
                 yield position, result
 
 
-def _call(
-    function: Callable[[Item], Result], item: tuple[int, Item]
-) -> tuple[int, Result | Exception]:
+def _call(function: Callable[[Item], Result], item: tuple[int, Item]):
     try:
         return item[0], function(item[1])
     except Exception as error:  # noqa: BLE001 - whatever ended this item must not end the others

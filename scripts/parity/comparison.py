@@ -72,9 +72,7 @@ def _compare_logits(case: Case, outputs: losses.Outputs) -> float:
     return max(found)
 
 
-def _stored_differences(
-    case: Case, group: str, values: dict[str, Tensor]
-) -> list[float]:
+def _stored_differences(case: Case, group: str, values: dict[str, Tensor]):
     """Return the differences of the values that the case has in a group."""
     found = []
     for name, value in values.items():

@@ -125,9 +125,7 @@ def _environment() -> jinja2.Environment:
     return environment
 
 
-def _mean_interval(
-    run: Experiment, found: dict[str, Findings]
-) -> tuple[float, float] | None:
+def _mean_interval(run: Experiment, found: dict[str, Findings]):
     scores = [found[task].scores for task in run.tasks]
     if any(values is None for values in scores):
         return None
@@ -147,7 +145,7 @@ def _gains(run: Experiment, found: dict[str, Findings]) -> list[Gain]:
 
 def _seed_rows(
     runs: Sequence[Experiment],
-) -> list[tuple[str, list[float], float, float]]:
+):
     """Return (task, scores by seed, mean, deviation) rows, the tasks' mean last."""
     if len(runs) == 1:
         return []

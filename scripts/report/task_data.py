@@ -217,9 +217,7 @@ def thumbnail(path: str) -> str:
     return "data:image/jpeg;base64," + base64.b64encode(stream.getvalue()).decode()
 
 
-def _read_predictions(
-    stage: Stage, record: dict, task: Task, targets: np.ndarray
-) -> tuple[np.ndarray | None, str]:
+def _read_predictions(stage: Stage, record: dict, task: Task, targets: np.ndarray):
     """Return (probabilities, problem); None if they are not of this test set."""
     try:
         probabilities = stage.probabilities(record)
@@ -240,9 +238,7 @@ def _read_predictions(
     return probabilities, ""
 
 
-def _show_mistakes(
-    task: Task, rows: np.ndarray, probabilities: np.ndarray
-) -> list[Thumbnail]:
+def _show_mistakes(task: Task, rows: np.ndarray, probabilities: np.ndarray):
     predicted = probabilities.argmax(1)
     keys = {
         "confidence": list(range(len(rows))),

@@ -75,9 +75,7 @@ def expand(entry: Entry) -> dict[str, dict]:
     return settings
 
 
-def _rows(
-    plan: Plan, entry: Entry, grid: dict[str, dict], method: str, shots: int
-) -> list[Row]:
+def _rows(plan: Plan, entry: Entry, grid: dict[str, dict], method: str, shots: int):
     """Return a row for each setting, and one that chooses by validation images."""
     labels = (entry.name, method, str(shots))
     rows = []

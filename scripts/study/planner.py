@@ -106,9 +106,7 @@ class Planner:
             return f"{named[tasks]}{len(tasks)}"
         return f"{len(tasks)}tasks-{digest(*tasks)}"
 
-    def _settings(
-        self, method: str, shots: int, seed: int, variant: dict
-    ) -> tuple[dict, str]:
+    def _settings(self, method: str, shots: int, seed: int, variant: dict):
         """Return a run's settings, and its folder, which names the differences."""
         variant = dict(variant)
         name = f"runs/{method}"

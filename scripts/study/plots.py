@@ -90,9 +90,7 @@ def dots(table: Table, path: Path) -> None:
         axis.set_title(table.title, fontsize=10)
 
 
-def _note(
-    axis, text: str, position: tuple[float, float], shift: int, size: int
-) -> None:
+def _note(axis, text: str, position: tuple[float, float], shift: int, size: int):
     style = {"textcoords": "offset points", "va": "center", "fontsize": size}
     axis.annotate(text, position, (shift, 0), **style)
 
@@ -139,9 +137,7 @@ def dumbbells(
         figure.suptitle(title, fontsize=11)
 
 
-def _errorbar(
-    axis, lines: Sequence[Line], positions: Sequence[float], label: str
-) -> None:
+def _errorbar(axis, lines: Sequence[Line], positions: Sequence[float], label: str):
     style = {"marker": "o", "capsize": 2, "color": COLOURS.get(label, GREY)}
     axis.errorbar(positions, *_averages(lines), label=label, **style)
 

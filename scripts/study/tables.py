@@ -167,9 +167,7 @@ def short(task: str) -> str:
     return task.removeprefix("pocket-")
 
 
-def _text_rows(
-    table: Table, columns: Sequence[str], latex: bool = False
-) -> tuple[list[list[str]], str]:
+def _text_rows(table: Table, columns: Sequence[str], latex: bool = False):
     """Return the table's header and rows as texts, and the alignment of columns."""
     clean = latex_text if latex else markdown_text
     heads = [*table.label_names, *map(short, columns)]

@@ -140,9 +140,7 @@ def compare_over_seeds(
     return found
 
 
-def _guesses(
-    method: str, seed: int, matrix: Matrix, runs: Path, root: str
-) -> dict[str, np.ndarray]:
+def _guesses(method: str, seed: int, matrix: Matrix, runs: Path, root: str):
     """Return for each predictor numbers (T, T), rows sources."""
     tasks, known = matrix.targets, entries()
     classes = [float(known[task].classes) if task in known else 0.0 for task in tasks]
@@ -163,9 +161,7 @@ def _guesses(
     return guesses
 
 
-def _prompt_folders(
-    method: str, seed: int, tasks: Sequence[str], runs: Path
-) -> list[Path]:
+def _prompt_folders(method: str, seed: int, tasks: Sequence[str], runs: Path):
     pattern = re.compile(rf"{method}_\d+shots_seed{seed}")
     for folder in sorted(runs.glob("*")):
         if pattern.fullmatch(folder.name):

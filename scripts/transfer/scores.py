@@ -101,9 +101,7 @@ def _score_share(prompts: list[Prompt | None], cfg, tasks: list[str]) -> np.ndar
     return score_prompts([*prompts, None], cfg, tasks)
 
 
-def _column_keys(
-    run_folders: Sequence[str | Path], tasks: Sequence[str], cfg
-) -> dict[str, str]:
+def _column_keys(run_folders: Sequence[str | Path], tasks: Sequence[str], cfg):
     """Return for each task's name a fingerprint of what its column depends on."""
     prompts = []
     for folder in run_folders:

@@ -157,9 +157,7 @@ def _orientation(image: Image.Image) -> int | None:
     return found
 
 
-def _to_rgb(
-    image: Image.Image, orientation: int | None, background: str
-) -> Image.Image:
+def _to_rgb(image: Image.Image, orientation: int | None, background: str):
     if orientation in _TURNS:
         image = image.transpose(_TURNS[orientation])
     tags = getattr(image, "tag_v2", {})  # of a TIFF file
@@ -175,9 +173,7 @@ def _to_rgb(
     return image
 
 
-def _to_grey(
-    image: Image.Image, is_signed: bool, tags: Mapping[int, Any]
-) -> Image.Image:
+def _to_grey(image: Image.Image, is_signed: bool, tags: Mapping[int, Any]):
     """Return an image of one channel of other numbers as bytes, with transparency."""
     values = np.asarray(image)
     if image.mode == "F":

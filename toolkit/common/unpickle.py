@@ -210,9 +210,7 @@ class _NumpyType:
             self.order = ">"
 
 
-def _tensor(
-    storage: object, offset: int, size: tuple, stride: tuple, *others: object
-) -> Tensor:
+def _tensor(storage: object, offset: int, size: tuple, stride: tuple, *others: object):
     if isinstance(storage, torch.TypedStorage):  # of the older stream
         storage = torch.empty(0, dtype=storage.dtype).set_(storage)
     if not isinstance(storage, Tensor):

@@ -1,7 +1,6 @@
 """The results of a trainer that was written for Dassl alone, as of our own trainers."""
 
 import logging
-from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -103,9 +102,7 @@ def write(trainer: Any, cfg: CfgNode, tested: LastTest) -> list[dict]:
     return records
 
 
-def _by_task(
-    trainer: Any, cfg: CfgNode, tested: LastTest
-) -> Iterator[tuple[Task, list, Tensor | None]]:
+def _by_task(trainer: Any, cfg: CfgNode, tested: LastTest):
     """Yield each task, its tested images, and their probabilities (N, C), None if not
     each image was tested in the order of the data set.
     """

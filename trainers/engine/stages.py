@@ -82,9 +82,7 @@ def _sources(cfg: CfgNode, options: RunOptions, whole_suite: bool) -> list[str]:
     return sources
 
 
-def _one_by_one(
-    cls: type, names: Sequence[str], whole_suite: bool, model_dir: str
-) -> bool:
+def _one_by_one(cls: type, names: Sequence[str], whole_suite: bool, model_dir: str):
     several = whole_suite or (len(names) > 1 and not cls.multitask)
     adapted = Path(model_dir, "adapt")
     return (cls.learns and several) or adapted.is_dir()

@@ -349,9 +349,7 @@ def _check_settings(built: dict, stored: dict) -> None:
             )
 
 
-def _foreign_warnings(
-    setup: PromptSetup, prompt: Prompt, checkpoint: Checkpoint
-) -> list[str]:
+def _foreign_warnings(setup: PromptSetup, prompt: Prompt, checkpoint: Checkpoint):
     """Return warnings about what shapes do not show; or ValueError for another θ."""
     node, path = setup.cfg.TRAINER.MVLPT, checkpoint.path
     if checkpoint.per_token and getattr(prompt, "theta", "per-token") != "per-token":

@@ -63,9 +63,7 @@ def write(
     write_csv(out / PREDICTIONS, lines)
 
 
-def _class_lines(
-    scores: Sequence[dict], zero_shot: Sequence[dict] | None
-) -> list[list]:
+def _class_lines(scores: Sequence[dict], zero_shot: Sequence[dict] | None):
     """Return classes_<task>.csv: name, test images, score, perhaps zero-shot's."""
     column = list(scores[0])[-1]
     lines = [["class", "test_images", column]]
