@@ -300,9 +300,7 @@ def _read_list(path: Path) -> dict:
 
 
 def _find_listed(record: Mapping, pool: Sequence[Sample]) -> list[Sample]:
-    """Return the images of a list among `pool`: those whose path in the index ends a
-    listed path, which may be another machine's.
-    """
+    """Return the images of `pool` whose path in the index ends a listed path."""
     by_key = {sample.key: sample for sample in reversed(pool)}
     found = []
     for path, label in zip(record["train"], record["labels"], strict=True):

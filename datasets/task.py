@@ -223,7 +223,7 @@ def _sample(item, base: str) -> Sample:
     return Sample(item.impath, (item.label,), key, item.classname, item.domain)
 
 
-def _base_folder(dataset: DatasetBase, paths: Sequence[str]) -> str:
+def _base_folder(dataset: DatasetBase, paths: Sequence[str]):
     """Return the folder of keys: `dataset_dir`, or the deepest one common to all."""
     folders = {os.path.dirname(os.path.abspath(path)) for path in paths}
     stated = getattr(dataset, "dataset_dir", None)

@@ -108,9 +108,7 @@ def _read(source: Sources, root: Root, only: Only, tasks: Tasks) -> dict[str, _S
     return sides
 
 
-def _pairs(
-    first: dict[str, _Side], second: dict[str, _Side]
-) -> tuple[list[str], list[str]]:
+def _pairs(first: dict[str, _Side], second: dict[str, _Side]):
     """Return messages on what only one side has, and the tasks that share a seed."""
     absent, common = [], []
     for name in sorted(first.keys() | second.keys()):
@@ -167,9 +165,7 @@ def _estimate(a: float, b: float, resampled: np.ndarray) -> dict[str, float]:
     return {"a": a, "b": b, "difference": b - a, "low": low, "high": high}
 
 
-def _difference(
-    metric: str, targets: np.ndarray, a: _Side, b: _Side, seeds: list[int]
-) -> bootstrap.Statistic:
+def _difference(metric: str, targets: np.ndarray, a: _Side, b: _Side, seeds: list[int]):
     """Return the mean over seeds of b's metric less a's, as a function of counts."""
     pairs = []
     for seed in seeds:
@@ -207,9 +203,7 @@ def sign_flip_p(differences: np.ndarray) -> float:
     return min(1.0, max(SMALLEST_P, p))
 
 
-def _suites(
-    records: list[Record], resampled: Mapping[str, np.ndarray], tasks: Tasks
-) -> list[Record]:
+def _suites(records: list[Record], resampled: Mapping[str, np.ndarray], tasks: Tasks):
     means_a = suite_means(records, tasks, "a")
     means_b = suite_means(records, tasks, "b")
     suites = []

@@ -76,9 +76,7 @@ def order_note(root: Root, task: TaskInfo) -> tuple[str, bool]:
     return f"{copy} not in ELEVATER's order: do not submit it ({marker})", False
 
 
-def _check_rows(
-    index: Path, rows: list[list[int]], classes: int, multiclass: bool
-) -> None:
+def _check_rows(index: Path, rows: list[list[int]], classes: int, multiclass: bool):
     if not rows:
         raise ValueError(f"{index}: no images")
     for i, row in enumerate(rows):

@@ -103,9 +103,8 @@ METRICS = {
 
 
 def _sklearn_metrics() -> ModuleType:
-    """Return sklearn.metrics, imported when it is first used. rich, which sklearn
-    imports, draws from Python's global generator, whose state in a checkpoint must not
-    depend on when that is.
+    """Return sklearn.metrics, imported late: its rich draws from Python's generator,
+    whose state in a checkpoint must not depend on that.
     """
     state = random.getstate()
     import sklearn.metrics
@@ -186,9 +185,7 @@ def class_hits(labels: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.n
     return scores[:, present].argmax(axis=1) == position, position
 
 
-def _confusion(
-    targets: ArrayLike, probabilities: ArrayLike
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _confusion(targets: ArrayLike, probabilities: ArrayLike):
     scores = _scores(probabilities)
     labels = _labels(targets, scores)
     best = scores.argmax(axis=1)

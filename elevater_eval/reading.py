@@ -181,9 +181,7 @@ def _member_fault(archive: zipfile.ZipFile) -> str:
     return ""
 
 
-def _read_submission(
-    stream: IO[bytes], size: int, name: str, where: str
-) -> Iterator[Found]:
+def _read_submission(stream: IO[bytes], size: int, name: str, where: str):
     """Yield the entries of a submission's text, and last the issues of the whole."""
     record: Record = {}
     issues: Issues = []
@@ -201,9 +199,7 @@ def _read_submission(
     yield None, errors(where, reader.take_faults()) + issues
 
 
-def _read_members(
-    reader: Reader, record: Record, where: str, issues: Issues
-) -> Iterator[Found]:
+def _read_members(reader: Reader, record: Record, where: str, issues: Issues):
     """Yield the entries below "data"; add the object's issues to `issues`."""
     has_data = False
     for key in reader.members():

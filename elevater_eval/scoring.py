@@ -110,9 +110,7 @@ def _record(
     return record
 
 
-def _extra(
-    name: str, entry: PredictionFile, task: TaskInfo, labels: Labels
-) -> Record | None:
+def _extra(name: str, entry: PredictionFile, task: TaskInfo, labels: Labels):
     """Return ``{"scores", "score"}``, of each seed and the mean: numbers or lists."""
     if task.label_kind != "multiclass":
         return None

@@ -122,9 +122,7 @@ def check(entry: PredictionFile, tasks: Tasks, labels: Labels | None = None) -> 
     return issues
 
 
-def _size_issues(
-    entry: PredictionFile, task: TaskInfo | None, labels: Labels | None
-) -> Issues:
+def _size_issues(entry: PredictionFile, task: TaskInfo | None, labels: Labels | None):
     if labels is not None:
         expected = (len(labels.targets), labels.classes)
         origin = "in the index file"

@@ -262,9 +262,7 @@ class PromptedCLIP(nn.Module):
         else:
             self._sentence_tokens(classes, templates or (self.template,))
 
-    def _sentence_tokens(
-        self, classes: Sequence[str], templates: Sequence[str]
-    ) -> list[TokenBatch]:
+    def _sentence_tokens(self, classes: Sequence[str], templates: Sequence[str]):
         _check_templates(templates)
         sentences = []
         for template in templates:
@@ -340,9 +338,7 @@ class PromptedCLIP(nn.Module):
         self.clip.eval()
         return self
 
-    def _tokenize(
-        self, tokenize: Callable[..., list[TokenBatch]], *arguments
-    ) -> list[TokenBatch]:
+    def _tokenize(self, tokenize: Callable[..., list[TokenBatch]], *arguments):
         """Return the result of `tokenize_prompts` or `tokenize_sentences` on the device."""
         length = self.clip.positional_embedding.shape[0]
         most = self._limit(self.max_tokens, MAX_TOKENS)
@@ -362,9 +358,7 @@ class PromptedCLIP(nn.Module):
         names = tuple(f"{before}{name}{prompt.last_words}" for name in classes)
         return self._name_tokens(names, n_ctx, prompt.position)
 
-    def _name_tokens(
-        self, names: tuple[str, ...], n_ctx: int, position: str
-    ) -> list[TokenBatch]:
+    def _name_tokens(self, names: tuple[str, ...], n_ctx: int, position: str):
         @torch.inference_mode(False)
         def make() -> list[TokenBatch]:
             return self._tokenize(tokenize_prompts, names, n_ctx, position)

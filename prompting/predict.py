@@ -350,9 +350,7 @@ def find_images(paths: Iterable[str | os.PathLike]) -> list[Path]:
     return found
 
 
-def _load_stored_backbone(
-    path: Path, metadata: dict, device: str | torch.device
-) -> Backbone:
+def _load_stored_backbone(path: Path, metadata: dict, device: str | torch.device):
     name = str(metadata.get("backbone") or "pocket")
     if metadata.get("backbone_is_path"):
         if not Path(name).exists():

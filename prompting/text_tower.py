@@ -118,9 +118,7 @@ def project_text(clip: CLIP, x: Tensor) -> Tensor:
     return x @ clip.text_projection
 
 
-def _embed(
-    clip: CLIP, ids: Tensor, slots: Tensor, contexts: Tensor | None, start: int
-) -> Tensor:
+def _embed(clip: CLIP, ids: Tensor, slots: Tensor, contexts: Tensor | None, start: int):
     """Return embeddings (B, L, width) of the tokens from `start`: words, contexts of
     the first layer in their slots, and positions. In float32 if weights are.
     """
@@ -154,11 +152,8 @@ def _attend(
     prefix_k: Tensor,
     prefix_v: Tensor,
 ) -> Tensor:
-    """Return the attention of q (B, heads, L, e) to the prefix (1, heads, P, e), which
-    all see, and to k, v.
-
-    k, v: (B, heads, M, e), masked if `causal_mask` is True. The prefix is not copied
-        for every sequence.
+    """Return the attention of q (B, heads, L, e) to the prefix (1, heads, P, e), not
+    copied for each sequence, and to k, v (B, heads, M, e), masked by `causal_mask`.
     """
     q = q * q.shape[-1] ** -0.5
     q = q.transpose(0, 1).contiguous()  # (heads, B, L, e), as all from here

@@ -191,10 +191,7 @@ def _batches(
 
 
 def _tokenize_name(tokenizer: Tokenizer, name: str) -> tuple[int, list[int]]:
-    """Return how many tokens of its sequence a name covers, and the tokens of the name
-    with its period. Names are kept: a step on a mix of many tasks has known names,
-    though it has never had this set of them.
-    """
+    """Return the number of tokens that a name covers, and its own with the period."""
     known = _name_tokens.setdefault(tokenizer, {})
     if name not in known:
         alone = tokenizer.encode(name)

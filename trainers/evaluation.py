@@ -225,9 +225,7 @@ class PromptEvaluator(TrainerX):
         return features.all() if task is None else features.of_task(task)
 
     def _constant_items(self) -> FeatureDataset | None:
-        """Return training images as features; None if a prompt is in the image tower, or
-        images have a random transform without INPUT.CACHED_VIEWS.
-        """
+        """Return training images as features, None if those change in each step."""
         dataset, views = self.sets["train"], self.cfg.INPUT.CACHED_VIEWS
         if self.model.has_visual_prompt:
             return None

@@ -7,7 +7,7 @@ split. Without either, the images are split as those of class folders are.
 import json
 import logging
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -132,7 +132,7 @@ def _label_column(table: Path, optional: bool) -> str:
     raise ValueError(f"{table}: no column {usual}; it has {', '.join(record)}")
 
 
-def _records(table: Path) -> Iterator[tuple[str, Record]]:
+def _records(table: Path):
     """Yield (file and line, column in lower case -> value) of each line."""
     if table.suffix == ".csv":
         fields = table_lines(table)

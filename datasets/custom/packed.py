@@ -119,7 +119,7 @@ def _fingerprint(kind: str, path: Path) -> str:
 
 
 @functools.lru_cache(maxsize=10_000)
-def _checksum(file: Path, size: int, changed: int) -> str:
+def _checksum(file: Path, size: int, changed: int):
     """Return a checksum of a file; if it is large, of its end and of parts that are
     spread evenly. `changed`: the time of its last change.
     """

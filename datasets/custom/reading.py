@@ -159,9 +159,7 @@ def _warn_of_splits(root: Path, folders: list[Path]):
 
 
 def _class_images(root: Path, known: Iterable[str]):
-    """Yield each class folder with the images below it, but none of the other classes.
-    Raises ValueError if two are links to one folder.
-    """
+    """Yield class folders with their own images; ValueError for two links to one."""
     folders = _class_folders(root, known)
     real: dict[str, Path] = {}
     for folder in folders:

@@ -91,7 +91,7 @@ def _text(value: object, where: str) -> str:
     return text
 
 
-def _names(value: object, where: str) -> dict[str, str]:
+def _names(value: object, where: str):
     if not isinstance(value, list | dict) or not value:
         raise ValueError(
             f"{where}: expected a list of labels or 'label: name' pairs, found {value!r}"
@@ -108,7 +108,7 @@ def _names(value: object, where: str) -> dict[str, str]:
     return names
 
 
-def _templates(value: object, where: str) -> tuple[str, ...]:
+def _templates(value: object, where: str):
     if value == []:
         raise ValueError(f"{where} is empty")
     templates = []

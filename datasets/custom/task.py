@@ -137,7 +137,7 @@ class CustomTask(Task):
             )
 
 
-def _describe(name: str) -> tuple[str, Path, Settings]:
+def _describe(name: str):
     """Return kind, absolute path, and settings with the task's name."""
     kind, _, text = name.partition(":")
     text = text.strip()

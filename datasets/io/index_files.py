@@ -231,7 +231,7 @@ def _checked(content: Any, name: str, keys: tuple[str, ...], source: str, issue:
     return usable
 
 
-def _fault_of(entry: Any, keys: tuple[str, ...]) -> str:
+def _fault_of(entry: Any, keys: tuple[str, ...]):
     """Return the fault of an entry of a COCO index, or ""."""
     for key in keys:
         if not isinstance(entry, dict) or key not in entry:

@@ -116,7 +116,7 @@ def is_text(kind: Any) -> bool:
     return _is_any(kind, "string", "large_string", "string_view")
 
 
-def _named_columns(schema: Any) -> dict[str, list[str]]:
+def _named_columns(schema: Any):
     """Return column -> class names, of the columns that have some."""
     described = _features(schema)
     named = {}

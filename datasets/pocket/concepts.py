@@ -29,7 +29,7 @@ class Family:
     render: Callable[[str, Rng, str], tuple[Image.Image, set[str]]]
 
 
-def _family(concepts: Iterable[str], render: Callable) -> Family:
+def _family(concepts: Iterable[str], render: Callable):
     return Family(tuple(concepts), render)
 
 

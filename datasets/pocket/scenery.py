@@ -33,7 +33,7 @@ def tile(name: str, rng: Rng, mode: str):
     return pen.image, {f"tile:{name}"}
 
 
-def _on_ground(rng: Rng, paint: Paint, rough: float) -> Pen:
+def _on_ground(rng: Rng, paint: Paint, rough: float):
     """Return a pen on uneven ground of about one colour."""
     base = np.array(rgb(paint), dtype=np.float32) + rng.normal(0, 6, 3)
     field = smooth_field(rng, 6)[..., None] * rough

@@ -72,7 +72,7 @@ def _render(spec: Spec, label: int, rng: np.random.Generator):
     return image, labels
 
 
-def _handwritten(spec: Spec, split: str) -> Iterator[Item]:
+def _handwritten(spec: Spec, split: str):
     """Yield scikit-learn's digits; the last 500, of other writers, are for testing."""
     from sklearn.datasets import load_digits
 

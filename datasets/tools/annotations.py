@@ -281,7 +281,7 @@ def _lines(folder: str, file: str) -> list[tuple[str, str]]:
     return lines
 
 
-def _mat(folder: str, file: str, variable: str) -> list:
+def _mat(folder: str, file: str, variable: str):
     """Return the entries of a variable of a MATLAB file."""
     import numpy as np
     from scipy.io import loadmat

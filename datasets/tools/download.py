@@ -85,7 +85,7 @@ def by_hand(entry: Entry, root: Path) -> str:
     return text
 
 
-def _missing(entry: Entry, folder: Path) -> list[str]:
+def _missing(entry: Entry, folder: Path):
     return [file for file in entry.files if not (folder / file).exists()]
 
 
@@ -265,9 +265,7 @@ def _transfer(url: str, part: _Part) -> None:
 def _copy(answer: http.client.HTTPResponse, part: _Part, start: int, total: int | None):
     free = shutil.disk_usage(part.path.parent).free
     if total and total - start > free:
-        raise _Failed(
-            f"{(total - start) / 1e9:.1f} GB are needed, but the disk has not so much free"
-        )
+        raise _Failed(f"{(total - start) / 1e9:.1f} GB are needed, more than is free")
     mode = "ab" if start else "wb"
     style = {"unit": "B", "unit_scale": True, "dynamic_ncols": True}
     bar = tqdm(None, part.name, total, initial=start, **style)

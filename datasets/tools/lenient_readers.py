@@ -194,7 +194,7 @@ class Reader:
         classes = [named.get(label, "") for label in range(min(count, MOST_CLASSES))]
         return {split: Listing(rows, classes) for split, rows in splits.items()}
 
-    def _inside(self, rows: list[Row]) -> list[Row]:
+    def _inside(self, rows: list[Row]):
         """Report paths that lead out of the set's folder."""
         for row in rows:
             if leads_outside(row.key):
@@ -202,7 +202,7 @@ class Reader:
                 self.report.error("path-outside", row.where, message)
         return rows
 
-    def _check_names(self, found: list[str], where: str) -> None:
+    def _check_names(self, found: list[str], where: str):
         """Report class names that are not those of the set, however spelled."""
         name, classes = self.entry.name, self.entry.classes
         if len(found) != classes:

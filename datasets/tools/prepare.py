@@ -100,7 +100,7 @@ def _has_files(entry: Entry, folder: Path) -> bool:
 
 
 @contextlib.contextmanager
-def _writing(entry: Entry, root: Path) -> Iterator[Path]:
+def _writing(entry: Entry, root: Path):
     folder = root / entry.folder
     try:
         with new_parents(folder), atomic_folder(folder) as work:
@@ -109,7 +109,7 @@ def _writing(entry: Entry, root: Path) -> Iterator[Path]:
         raise NotDone(f"{entry.name} could not be written: {error}") from error
 
 
-def _relabelled_streams(entry: Entry, form: str, path: Path) -> Streams:
+def _relabelled_streams(entry: Entry, form: str, path: Path):
     collection = open_copy(entry, form, path)
     labels = label_map(entry, collection)
     streams = {}
@@ -129,9 +129,7 @@ def _relabelled(stream: Stream, order: list[int], split: str) -> Iterator[Packed
         if not name.startswith(f"{split}/"):
             name = f"{split}/{name}"
         if name in seen:
-            raise ValueError(
-                f"{image.where}: another image of the split is called {name}, too"
-            )
+            raise ValueError(f"{image.where}: the split has two images {name}")
         seen.add(name)
         yield PackedImage(name, image.content, labels, image.where)
 
@@ -221,8 +219,7 @@ def _unpack_zip(entry: Entry, work: Path, path: Path, about: dict[str, str]) -> 
 
 def _record_published(entry: Entry, work: Path, source: Path, about: dict[str, str]):
     """Write the record of a set in its published layout, unless its files bring one.
-    Raises ValueError with the first errors that `doctor` finds in the files, other than
-    numbers of images, which the verdict is about.
+    Raises ValueError for errors that `doctor` finds in them.
     """
     placed = replace(entry, folder=work.name)
     report = examine(placed, work.parent, quick=True)

@@ -101,7 +101,7 @@ def _open(cls: type, options: dict[str, Any], source: Path, download: bool):
     ) from error
 
 
-def _items(dataset, order: Sequence[int]) -> list[Item]:
+def _items(dataset, order: Sequence[int]):
     """Return the files of a dataset, to be copied as they are; else its images."""
     pairs = getattr(dataset, "samples", None) or getattr(dataset, "_samples", None)
     files = getattr(dataset, "_image_files", None) or getattr(dataset, "_images", None)
@@ -137,7 +137,7 @@ def _objects(annotation: str, classes: Sequence[str]) -> tuple[int, ...]:
     return tuple(sorted(shown))
 
 
-def _caltech(folder: Path, split: str) -> list[Item]:
+def _caltech(folder: Path, split: str):
     """Return images of all 102 folders (torchvision leaves the background out)."""
     folders = [child.name for child in folder.iterdir() if child.is_dir()]
     folders.sort(key=str.lower)

@@ -87,7 +87,7 @@ def unpack(archive: Path, folder: Path, wanted: Sequence[str]) -> list[str]:
         shutil.rmtree(work, ignore_errors=True)
 
 
-def _extract(archive: Path, work: Path, budget: int) -> int:
+def _extract(archive: Path, work: Path, budget: int):
     """Unpack all files and folders, `budget` bytes at most; return the number of bytes.
     Whatever the archive says, all is written inside `work`, and over no file.
     """
@@ -143,7 +143,7 @@ def _members(archive: Path) -> Iterator[tuple[str, int, BinaryIO | None]]:
                 yield entry.name, entry.size, content.extractfile(entry)
 
 
-def _base(work: Path, wanted: Sequence[str]) -> Path | None:
+def _base(work: Path, wanted: Sequence[str]):
     """Return the folder nearest to `work` that has one of the paths, or None."""
     waiting = [work]
     for folder in waiting:  # grows: level by level
@@ -153,7 +153,7 @@ def _base(work: Path, wanted: Sequence[str]) -> Path | None:
     return None
 
 
-def _move(source: Path, target: Path) -> list[str]:
+def _move(source: Path, target: Path):
     moved = []
     for child in sorted(source.iterdir()):
         place = target / child.name

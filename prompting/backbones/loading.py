@@ -173,9 +173,7 @@ def load_pocket(
     return backbone
 
 
-def _load_architecture(
-    name: str, architecture: str, pretrained: str | None
-) -> Backbone:
+def _load_architecture(name: str, architecture: str, pretrained: str | None):
     from open_clip import CLIP
     from open_clip.pretrained import get_pretrained_cfg, list_pretrained_tags_by_model
 
@@ -289,9 +287,7 @@ def _read_hub_config(folder: Path) -> tuple[dict, dict]:
     return model, values
 
 
-def _backbone(
-    name: str, clip: CLIP, values: dict, tokenizer: Tokenizer | None = None
-) -> Backbone:
+def _backbone(name: str, clip: CLIP, values: dict, tokenizer: Tokenizer | None = None):
     """Return a backbone; values: mean, std and interpolation as far as they are known."""
     size = clip.visual.image_size
     if not isinstance(size, int):

@@ -227,9 +227,7 @@ def _tower(given: dict, key: str, defaults: dict, path: Path) -> dict:
     return found
 
 
-def _check_number(
-    value: Any, kind: type, where: str, least: float | None = None
-) -> None:
+def _check_number(value: Any, kind: type, where: str, least: float | None = None):
     """Raise ValueError unless a value is an int, or a `kind`, of at least `least`."""
     noun, lowest = "whole number", 1.0
     if kind is float:

@@ -104,9 +104,7 @@ def _unwrapped(content):
 
 
 def _without_prefixes(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Return the tensors without the prefixes that all of them have: those of wrappers,
-    or any before the temperature, which is a CLIP's own.
-    """
+    """Return the tensors without prefixes of wrappers, or before the temperature."""
     owned = [name for name in state if name.endswith(".logit_scale")]
     if len(owned) == 1:
         state = _without_prefix(state, owned[0].removesuffix("logit_scale"))
@@ -236,9 +234,7 @@ def build(config: dict, state: dict[str, Tensor], source: str) -> CLIP:
     return clip
 
 
-def _check_keys(
-    state: dict[str, Tensor], expected: dict[str, Tensor], source: str
-) -> None:
+def _check_keys(state: dict[str, Tensor], expected: dict[str, Tensor], source: str):
     missing = [
         name
         for name in expected

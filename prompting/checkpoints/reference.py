@@ -97,9 +97,7 @@ def _layer_names(first: str, others: str, start: int) -> Iterator[str]:
 def _stack(layers: list[Tensor]) -> Tensor:
     shapes = {tuple(layer.shape) for layer in layers}
     if len(shapes) > 1:
-        raise ValueError(
-            f"its layers have different shapes: {', '.join(map(str, sorted(shapes)))}"
-        )
+        raise ValueError(f"its layers differ: {', '.join(map(str, sorted(shapes)))}")
     return torch.stack(layers)
 
 

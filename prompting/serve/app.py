@@ -208,9 +208,7 @@ class Service:
             raise HTTPException(422, printable(error)) from None
         return names
 
-    def _classify(
-        self, upload: UploadFile, name: str, classes: list[str] | None
-    ) -> list[tuple[str, float]]:
+    def _classify(self, upload: UploadFile, name: str, classes: list[str] | None):
         """Decode and score one image, in a thread."""
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "upload"

@@ -81,9 +81,7 @@ class Stage:
         return build_task(cfg, label)
 
     def _find_custom(self, name: str, root: str) -> str:
-        """Return the name of a custom task with its path below `root`, in the working
-        folder or beside the run.
-        """
+        """Return a custom task's name with its path below `root`, or near the run."""
         kind, _, path = name.partition(":")
         if not is_custom(name):
             return name

@@ -106,10 +106,8 @@ def require_files(paths: Iterable[str]) -> None:
 
 
 class _File:
-    """A zip's file as `ZipFile` reads it, which lets go of it between any two reads:
-    `_files` keeps those used last open.
-
-    A thread that reads has the file for itself.
+    """A zip's file, which `ZipFile` lets go of between two reads: `_files` keeps some
+    open. A thread that reads has it for itself.
     """
 
     def __init__(self, path: str) -> None:

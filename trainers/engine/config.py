@@ -73,9 +73,7 @@ def trainer_class(name: str) -> type:
     """Return the registered trainer. Raise ValueError naming the nearest one."""
     known = registered_trainers()
     if not name:
-        raise ValueError(
-            f"no trainer is given: use --trainer, with one of {', '.join(known)}"
-        )
+        raise ValueError(f"no trainer is given: use --trainer, {', '.join(known)}")
     plugin_files.raise_failure(name, known.get(name))
     if name not in known:
         raise ValueError(
@@ -292,9 +290,7 @@ def _read(file: str) -> dict:
     if not isinstance(content, dict):
         raise ValueError(f"{file} holds no keys")
     if not isinstance(content.get("TRAINER") or {}, dict):
-        raise ValueError(
-            f"{file}: TRAINER is a group of keys, not {content['TRAINER']!r}"
-        )
+        raise ValueError(f"{file}: TRAINER is a group, not {content['TRAINER']!r}")
     return {key: value for key, value in content.items() if value is not None}
 
 

@@ -240,9 +240,7 @@ def _write_samples(run: Run, tasks: Sequence[Task]) -> None:
 
 
 def _with_data_compared(run: Run, state: FolderState, tasks: TaskPool) -> FolderState:
-    """Return `state`, or OTHER if the images, labels, templates, crop or metric of a
-    task have changed since the run was finished.
-    """
+    """Return `state`, or OTHER if data or settings of a task have changed since."""
     about = run_dir.finished_metadata(run.folder)
     try:
         built = tasks.get(run.cfg, run.names)

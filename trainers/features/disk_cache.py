@@ -146,8 +146,8 @@ def _read(file: BinaryIO, fingerprint: str, shape: tuple[int, int]) -> Tensor:
 
 
 def _lock(file: BinaryIO, kind: str) -> None:
-    """Lock a file ("LOCK_SH" or "LOCK_EX") for as long as it is open or mapped. Raise
-    OSError if others hold another lock.
+    """Lock a file ("LOCK_SH" or "LOCK_EX") while it is open or mapped, or raise
+    OSError.
     """
     if fcntl is not None:
         fcntl.flock(file, getattr(fcntl, kind) | fcntl.LOCK_NB)

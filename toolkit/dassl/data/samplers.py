@@ -92,9 +92,7 @@ class RandomClassSampler(_DrawnSampler):
 
     def __init__(self, data_source: Sequence, batch_size: int, n_ins: int):
         if batch_size < n_ins:
-            raise ValueError(
-                f"BATCH_SIZE ({batch_size}) must not be smaller than N_INS ({n_ins})"
-            )
+            raise ValueError(f"BATCH_SIZE ({batch_size}) is below N_INS ({n_ins})")
         groups = grouped(range(len(data_source)), lambda i: data_source[i].label)
         self.n_classes = batch_size // n_ins
         self.n_ins = n_ins
